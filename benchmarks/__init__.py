@@ -1,0 +1,1 @@
+"""Programs that measure. Each prints a table and writes JSON, plots, videos and a page: `python -m benchmarks.NAME`."""

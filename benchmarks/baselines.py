@@ -1,0 +1,133 @@
+"""Trains the baselines that need labels, on the same logs as the controller: `python -m benchmarks.baselines --help`.
+
+Writes OUT/regression, OUT/action_labelled (weights and configuration each) and OUT/behaviour.json (the logs' mean action).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from benchmarks.action_labelled import ActionLabelledWorldModel
+from benchmarks.encoded_logs import EncodedEpisode, encode_logs, sample_clips, sample_pairs, split
+from benchmarks.options import guarded, positive_int
+from benchmarks.regression import GoalRegression, RegressionConfig
+from lamplan.lam import LatentActionModel
+from lamplan.robot import RobotSpec
+from lamplan.train.loop import Budget, OptimiserConfig, train
+from lamplan.weights import fingerprint
+
+BATCH = 64
+HORIZON = {"arm": 3, "mobile": 8}
+FARTHEST = {"arm": 12, "mobile": 16}  # steps; what a goal of the closed loop may be away
+VALIDATION_BATCHES = 8
+REGRESSION, ACTION_LABELLED, BEHAVIOUR = "regression", "action_labelled", "behaviour.json"
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.baselines", description=__doc__)
+    parser.add_argument("--log", type=Path, nargs="+", required=True, help="labelled logs (HDF5), the ones the controller was fitted to")
+    parser.add_argument("--robot", type=Path, required=True, help="folder with the robot's robot.toml")
+    parser.add_argument("--checkpoint", type=Path, required=True, help="the LAM whose encoder and size are used")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the trained baselines; a killed run goes on from it")
+    length = parser.add_mutually_exclusive_group(required=True)
+    length.add_argument("--steps", type=positive_int, help="optimiser steps of each of the two baselines")
+    length.add_argument("--minutes", type=float, help="minutes of training for each of the two baselines")
+    parser.add_argument("--clip-frames", type=positive_int, default=5, help="frames per clip of the action-labelled world model")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    args = parser.parse_args(argv)
+
+    robot = RobotSpec.load(args.robot)
+    lam = LatentActionModel.load(args.checkpoint).to(args.device)
+    training, held_out = split(encode_logs(args.log, robot, lam, args.device))
+    budget = Budget(steps=args.steps, minutes=args.minutes)
+    write_behaviour(args.out, robot, training, fingerprint(args.checkpoint))
+    train_regression(training, held_out, robot, lam, budget, args.out / REGRESSION, args.seed, args.device)
+    train_action_labelled(training, held_out, robot, lam, budget, args.out / ACTION_LABELLED, args.clip_frames, args.seed, args.device)
+    print(f"baselines written to {args.out}")
+
+
+def write_behaviour(out: Path, robot: RobotSpec, episodes: list[EncodedEpisode], checkpoint: str) -> None:
+    """The mean recorded action, and which checkpoint and how many episodes the baselines know."""
+    mean = torch.cat([episode.actions for episode in episodes]).mean(dim=0).tolist()
+    out.mkdir(parents=True, exist_ok=True)
+    partial = out / (BEHAVIOUR + ".part")
+    partial.write_text(json.dumps({"robot": robot.name, "mean_action": mean, "episodes": len(episodes), "checkpoint": checkpoint}) + "\n")
+    os.replace(partial, out / BEHAVIOUR)
+
+
+def train_regression(training: list[EncodedEpisode], held_out: list[EncodedEpisode], robot: RobotSpec, lam: LatentActionModel,
+                     budget: Budget, out: Path, seed: int, device: str) -> GoalRegression:
+    """Smooth L1 on the displacement in units of its spread; the weights that do best on held-out episodes are kept."""
+    encoder, horizon, farthest = lam.config.encoder, HORIZON[robot.kind], FARTHEST[robot.kind]
+    torch.manual_seed(seed)
+    model = GoalRegression(RegressionConfig(encoder.width, encoder.side, robot.action_dim)).to(device)
+    spread = sample_pairs(training, robot, 1024, horizon, farthest, np.random.default_rng(seed)).displacement.std(dim=0)
+    model.scale.copy_(spread.clamp_min(1e-3))
+
+    def loss(step: int) -> tuple[Tensor, dict[str, Tensor]]:
+        pairs = sample_pairs(training, robot, BATCH, horizon, farthest, np.random.default_rng([seed, 1, step]))
+        value = _regression_error(model, pairs.now, pairs.goal, pairs.displacement)
+        return value, {"smooth_l1": value.detach()}
+
+    # Goals of the protocol's own distance alone decide which weights are kept.
+    checks = [sample_pairs(held_out, robot, BATCH, horizon, horizon, np.random.default_rng([seed, 2, i]))
+              for i in range(VALIDATION_BATCHES)]
+    best = float("inf")
+
+    @torch.inference_mode()
+    def validate() -> dict[str, float]:
+        nonlocal best
+        model.eval()
+        value = float(np.mean([_regression_error(model, c.now, c.goal, c.displacement).item() for c in checks]))
+        model.train()
+        if value < best:
+            best = value
+            model.save(out)
+        return {"smooth_l1": value, "best": best}
+
+    train(model, loss, budget, out, title=REGRESSION, config=OptimiserConfig(), seed=seed, validate=validate)
+    return GoalRegression.load(out)
+
+
+def train_action_labelled(training: list[EncodedEpisode], held_out: list[EncodedEpisode], robot: RobotSpec, lam: LatentActionModel,
+                          budget: Budget, out: Path, frames: int, seed: int, device: str) -> ActionLabelledWorldModel:
+    """One-step L1 under teacher forcing, as the LAM's world model is trained."""
+    torch.manual_seed(seed)
+    model = ActionLabelledWorldModel.like(lam, robot.action_dim).to(device)
+    actions = torch.cat([episode.actions for episode in training])
+    model.action_mean.copy_(actions.mean(dim=0))
+    model.action_scale.copy_(actions.std(dim=0).clamp_min(1e-3))
+
+    def error(episodes: list[EncodedEpisode], rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+        clip, taken = sample_clips(episodes, BATCH // 2, frames, rng)
+        return F.l1_loss(model(clip[:, :-1], taken), clip[:, 1:]), F.l1_loss(clip[:, :-1], clip[:, 1:])
+
+    def loss(step: int) -> tuple[Tensor, dict[str, Tensor]]:
+        value, _ = error(training, np.random.default_rng([seed, 3, step]))
+        return value, {"l1": value.detach()}
+
+    @torch.inference_mode()
+    def validate() -> dict[str, float]:
+        found = [error(held_out, np.random.default_rng([seed, 4, i])) for i in range(VALIDATION_BATCHES)]
+        return {"l1": float(np.mean([value.item() for value, _ in found])), "copy": float(np.mean([copy.item() for _, copy in found]))}
+
+    train(model, loss, budget, out, title=ACTION_LABELLED, config=OptimiserConfig(), seed=seed, validate=validate)
+    model.save(out)
+    return model.eval().requires_grad_(False)
+
+
+def _regression_error(model: GoalRegression, now: Tensor, goal: Tensor, displacement: Tensor) -> Tensor:
+    return F.smooth_l1_loss(model(now, goal) / model.scale, displacement / model.scale)
+
+
+if __name__ == "__main__":
+    guarded(main)

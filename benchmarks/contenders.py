@@ -1,0 +1,164 @@
+"""The rows of both benchmarks, built from checkpoints and trained baselines as far as these exist."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from benchmarks.action_labelled import ActionLabelledWorldModel
+from benchmarks.baselines import ACTION_LABELLED, BEHAVIOUR, REGRESSION
+from benchmarks.dynamics import ActionLabelledDynamics, OnDevice, Shaped
+from benchmarks.oracle import Oracle
+from benchmarks.planned import Planned
+from benchmarks.policies import Constant, Policy, Random
+from benchmarks.regression import GoalRegression, RegressionPolicy
+from benchmarks.shapes import Shape
+from lamplan.controllers import load_controller
+from lamplan.errors import InputError
+from lamplan.lam import LatentActionModel
+from lamplan.planner import Planner
+from lamplan.robot import RobotSpec
+from lamplan.rollout import Dynamics, LatentDynamics
+from lamplan.search import CEM
+from lamplan.weights import fingerprint
+
+PLANNERS = ("lam_in_domain", "lam_wild", "action_labelled", "oracle")
+ROWS = ("zero", "random", "prior", "behaviour_mean", "regression", *PLANNERS)
+ENCODE_CHUNK = 64
+
+
+@dataclass(frozen=True)
+class SearchBudget:
+    """Candidates per iteration, iterations, and how many of the best are kept."""
+
+    samples: int
+    iterations: int
+    elites: int
+
+    def __str__(self) -> str:
+        return f"{self.samples} samples x {self.iterations} iterations, {self.elites} elites"
+
+    def cem(self, horizon: int) -> CEM:
+        return CEM(self.samples, self.iterations, min(self.elites, self.samples), horizon)
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Where the rows come from."""
+
+    robot_folder: Path
+    checkpoint: Path
+    checkpoint_wild: Path | None
+    baselines: Path | None
+    device: str
+
+    @classmethod
+    def from_arguments(cls, args: argparse.Namespace) -> Sources:
+        return cls(args.robot, args.checkpoint, args.checkpoint_wild, args.baselines, args.device)
+
+    @cached_property
+    def robot(self) -> RobotSpec:
+        return RobotSpec.load(self.robot_folder)
+
+    @cached_property
+    def lam(self) -> LatentActionModel:
+        return LatentActionModel.load(self.checkpoint).to(self.device)
+
+    @property
+    def image_size(self) -> int:
+        return self.lam.config.encoder.image_size
+
+    @torch.inference_mode()
+    def encode(self, images: np.ndarray) -> np.ndarray:
+        """Features (M, P, D) of images (M, H, W, 3) by the checkpoint's encoder."""
+        parts = torch.from_numpy(np.ascontiguousarray(images)).split(ENCODE_CHUNK)
+        return torch.cat([self.lam.encode(part.to(self.device)).cpu() for part in parts]).numpy()
+
+
+class Contenders:
+    """Builds policies for plans of `horizon` steps. A shape makes the planners search a single action spread over them."""
+
+    def __init__(self, sources: Sources, horizon: int, search: SearchBudget, oracle: SearchBudget, shape: Shape | None = None) -> None:
+        self.sources, self.horizon, self.search, self.oracle, self.shape = sources, horizon, search, oracle, shape
+        self.robot, self.encode = sources.robot, sources.encode
+
+    def build(self, names: list[str]) -> list[Policy]:
+        """The named rows; one whose weights were not given is left out, and said to be."""
+        policies = []
+        for name in names:
+            reason = self._missing(name)
+            if reason:
+                print(f"row {name} left out: {reason}")
+            else:
+                policies.append(self._build(name))
+        return policies
+
+    def _missing(self, name: str) -> str:
+        needs_baselines = name in ("behaviour_mean", "regression", "action_labelled")
+        if needs_baselines and self.sources.baselines is None:
+            return "no --baselines given"
+        if name == "lam_wild" and self.sources.checkpoint_wild is None:
+            return "no --checkpoint-wild given"
+        return ""
+
+    def _build(self, name: str) -> Policy:
+        robot, horizon = self.robot, self.horizon
+        if name == "zero":
+            return Constant(name, np.zeros(robot.action_dim), horizon)
+        if name == "random":
+            return Random(robot, horizon)
+        if name == "prior":
+            return Constant(name, robot.prior_mean, horizon)
+        if name == "behaviour_mean":
+            return Constant(name, np.array(self._behaviour()["mean_action"]), horizon)
+        if name == "regression":
+            self._behaviour()
+            return RegressionPolicy(GoalRegression.load(self._baseline(REGRESSION)), self.sources.lam, robot, horizon, self.sources.device)
+        if name == "oracle":
+            return Oracle(self.encode, robot, self.oracle.cem(self._search_steps), self.shape, horizon)
+        return Planned(name, self._planner(self._dynamics(name)), self.shape, horizon)
+
+    def _dynamics(self, name: str) -> Dynamics:
+        device, lam = self.sources.device, self.sources.lam
+        if name == "action_labelled":
+            self._behaviour()
+            return ActionLabelledDynamics(lam, ActionLabelledWorldModel.load(self._baseline(ACTION_LABELLED)).to(device))
+        checkpoint = self.sources.checkpoint
+        if name == "lam_wild" and self.sources.checkpoint_wild is not None:
+            checkpoint = self.sources.checkpoint_wild
+            lam = LatentActionModel.load(checkpoint).to(device)
+        return LatentDynamics(lam, load_controller(self.sources.robot_folder, checkpoint, lam, self.robot).to(device))
+
+    def _planner(self, dynamics: Dynamics) -> Planner:
+        if self.sources.device != "cpu":
+            dynamics = OnDevice(dynamics, self.sources.device)
+        if self.shape is not None:
+            dynamics = Shaped(dynamics, self.shape, self.horizon)
+        return Planner(dynamics, self.robot, self.search.cem(self._search_steps))
+
+    @property
+    def _search_steps(self) -> int:
+        return self.horizon if self.shape is None else 1
+
+    def _baseline(self, part: str) -> Path:
+        assert self.sources.baselines is not None  # `_missing` has seen to it
+        return self.sources.baselines / part
+
+    def _behaviour(self) -> dict[str, object]:
+        """What the baselines were trained on, checked to fit this robot and this encoder."""
+        path = self._baseline(BEHAVIOUR)
+        try:
+            found = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise InputError(f"{path} cannot be read ({error}): give the --out folder of `python -m benchmarks.baselines`.") from None
+        if found["robot"] != self.robot.name or found["checkpoint"] != fingerprint(self.sources.checkpoint):
+            raise InputError(f"the baselines in {self.sources.baselines} were trained for {found['robot']} and the checkpoint with "
+                             f"fingerprint {found['checkpoint']}, not for {self.robot.name} and {self.sources.checkpoint}: train them "
+                             "again with `python -m benchmarks.baselines`.")
+        return found

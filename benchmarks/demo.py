@@ -1,0 +1,81 @@
+"""What `make demo` shows: both robots plan with the shipped checkpoint, in at most 10 minutes on 2 cores.
+
+A few held-out episodes and a small search, so the numbers are rough; the benchmarks `manipulation` and `navigation` measure
+in full. Prints the tables and writes tables, plots and videos into one page.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+
+import torch
+
+from benchmarks import manipulation, navigation
+from benchmarks.contenders import Contenders, SearchBudget, Sources
+from benchmarks.options import FIRST_HELD_OUT_SEED, guarded
+from benchmarks.run import Run
+from benchmarks.shapes import arc, straight_line
+from lamplan.report import Results, table
+from lamplan.report.html import write_report
+from lamplan.report.results import current_commit, describe_device
+
+ROWS = ["zero", "random", "prior", "lam_in_domain"]
+ARM_EPISODES, ARM_SEARCH = 8, SearchBudget(128, 8, 10)
+REACHES, REACH_SEARCH = 2, SearchBudget(96, 5, 10)
+ROVER_EPISODES, ROVER_SEARCH = 8, SearchBudget(120, 1, 5)
+DRIVES, DRIVE_SEARCH = 1, SearchBudget(32, 1, 4)
+NO_ORACLE = SearchBudget(1, 1, 1)
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.demo", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--out", type=Path, default=Path("runs/demo"), help="folder for the page, the plots and the videos")
+    parser.add_argument("--checkpoint", type=Path, default=Path("checkpoints/wild-small"))
+    parser.add_argument("--controllers", type=Path, default=Path("controllers"), help="folder with the robots panda and rover")
+    args = parser.parse_args(argv)
+    begun = time.monotonic()
+    print(f"Arm: {ARM_EPISODES} plans with {ARM_SEARCH}, {REACHES} reaches with {REACH_SEARCH}.\n"
+          f"Rover: {ROVER_EPISODES} plans with {ROVER_SEARCH}, {DRIVES} drive with {DRIVE_SEARCH}.\n"
+          "On 2 cores this takes at most 10 minutes.")
+    runs = [demo_arm(args.controllers / "panda", args.checkpoint, args.out / "arm"),
+            demo_rover(args.controllers / "rover", args.checkpoint, args.out / "rover")]
+    for run in runs:
+        run.keep()
+        run.draw()
+        print(f"\n{run.results.benchmark}\n\n{table(run.results)}")
+    plots, videos = [plot for run in runs for plot in run.plots], [video for run in runs for video in run.videos]
+    page = write_report([run.results for run in runs], args.out / "report.html", plots, videos, title="lamplan: first light")
+    print("\n" + "\n".join(f"video:  {video}" for video in videos) + f"\nreport: {page}\n({time.monotonic() - begun:.0f} s)")
+
+
+def demo_arm(robot: Path, checkpoint: Path, out: Path) -> Run:
+    """Open-loop plans and a few reaches of the Panda."""
+    sources = Sources(robot, checkpoint, None, None, "cpu")
+    run = begin("demo (Panda)", out, open_loop=str(ARM_SEARCH), reach=str(REACH_SEARCH))
+    manipulation.open_loop(Contenders(sources, manipulation.HORIZON, ARM_SEARCH, NO_ORACLE), ROWS, ARM_EPISODES, 0, run)
+    contenders = Contenders(sources, manipulation.HORIZON, REACH_SEARCH, NO_ORACLE)
+    manipulation.closed_loop(contenders, ["zero", "lam_in_domain"], "reach", REACHES, 0, run)
+    return run
+
+
+def demo_rover(robot: Path, checkpoint: Path, out: Path) -> Run:
+    """Open-loop plans and a drive of the rover."""
+    sources = Sources(robot, checkpoint, None, None, "cpu")
+    run = begin("demo (rover)", out, recon=str(ROVER_SEARCH), closed_loop=str(DRIVE_SEARCH))
+    contenders = Contenders(sources, navigation.HORIZON, ROVER_SEARCH, NO_ORACLE, straight_line)
+    navigation.open_loop(contenders, ROWS, "recon", ROVER_EPISODES, 0, run)
+    contenders = Contenders(sources, navigation.HORIZON, DRIVE_SEARCH, NO_ORACLE, arc)
+    navigation.closed_loop(contenders, ["prior", "lam_in_domain"], DRIVES, 0, run)
+    return run
+
+
+def begin(name: str, out: Path, **budget: str) -> Run:
+    """An empty run that says how it is made again."""
+    return Run(Results(name, "make demo", current_commit(), describe_device("cpu"), FIRST_HELD_OUT_SEED, dict(budget)), out, batch=1)
+
+
+if __name__ == "__main__":
+    torch.set_grad_enabled(False)
+    guarded(main)

@@ -1,0 +1,63 @@
+"""World models as the planner takes them: the action-labelled one, plans of a given shape, and models on an accelerator."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from benchmarks.action_labelled import ActionLabelledWorldModel
+from benchmarks.shapes import Shape
+from lamplan.lam import LatentActionModel
+from lamplan.rollout import Dynamics, Past, WorldModelDynamics
+
+
+class StandardisedActions:
+    """The action map of a model that was told true actions: no latent in between."""
+
+    def __init__(self, model: ActionLabelledWorldModel) -> None:
+        self.model = model
+
+    def context(self, s: Tensor) -> None:
+        return None
+
+    def latents(self, context: None, actions: Tensor) -> Tensor:
+        return self.model.standardise(actions)
+
+
+class ActionLabelledDynamics(WorldModelDynamics):
+    """The action-labelled world model behind the LAM's encoder. It plans from the present frame alone."""
+
+    def __init__(self, lam: LatentActionModel, model: ActionLabelledWorldModel) -> None:
+        super().__init__(lam, model.world_model, StandardisedActions(model))
+
+
+class Shaped:
+    """Dynamics whose plan is a single action that `shape` spreads over `steps` steps; the search has horizon 1."""
+
+    def __init__(self, inner: Dynamics, shape: Shape, steps: int) -> None:
+        self.inner, self.shape, self.steps = inner, shape, steps
+
+    def encode(self, images: Tensor) -> Tensor:
+        return self.inner.encode(images)
+
+    def start(self, frames: Tensor) -> Past:
+        return self.inner.start(frames)
+
+    def rollout(self, past: Past, actions: Tensor) -> Tensor:
+        return self.inner.rollout(past, self.shape(actions, self.steps))
+
+
+class OnDevice:
+    """Dynamics whose networks live on `device` while the search stays on the CPU."""
+
+    def __init__(self, inner: Dynamics, device: str) -> None:
+        self.inner, self.device = inner, device
+
+    def encode(self, images: Tensor) -> Tensor:
+        return self.inner.encode(images.to(self.device)).cpu()
+
+    def start(self, frames: Tensor) -> Past:
+        past = self.inner.start(frames.to(self.device))
+        return Past(past.present.cpu(), past.earlier)
+
+    def rollout(self, past: Past, actions: Tensor) -> Tensor:
+        return self.inner.rollout(Past(past.present.to(self.device), past.earlier), actions.to(self.device)).cpu()

@@ -1,0 +1,106 @@
+"""The arm: how far its plans lie from the truth (DROID protocol, paper section 6.1) and how well they work in closed loop.
+
+Open loop: H = 3, 300 samples, 15 iterations, 10 elites, 64 held-out episodes. Closed loop: receding horizon with a smaller,
+stated search. On 2 cores the full open-loop search takes minutes per episode; see --quick, --samples and --rows.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import torch
+
+import envs  # noqa: F401  registers the environments
+from benchmarks.arm_tasks import SEED_OFFSET, TASKS, run_task, simulators
+from benchmarks.contenders import ROWS, Contenders, SearchBudget, Sources
+from benchmarks.displacement import displacement_errors
+from benchmarks.filming import film_track, film_windows
+from benchmarks.open_loop import decide_all
+from benchmarks.options import benchmark_parser, chosen, guarded, positive_int
+from benchmarks.run import Run
+from benchmarks.windows import Recorder, cached, play
+from lamplan.report import Results
+from lamplan.report.results import describe_device
+
+HORIZON = 3
+PARTS = ("open_loop", "closed_loop")
+FILMED = 2  # episodes per closed-loop task
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = benchmark_parser("manipulation", __doc__ or "", "controllers/panda", ROWS, PARTS)
+    parser.add_argument("--samples", type=positive_int, help="open-loop candidates per iteration (300; 64 with --quick)")
+    parser.add_argument("--iterations", type=positive_int, help="open-loop iterations (15; 4 with --quick)")
+    parser.add_argument("--closed-samples", type=positive_int, help="closed-loop candidates per iteration (128; 32 with --quick)")
+    parser.add_argument("--closed-iterations", type=positive_int, help="closed-loop iterations (6; 3 with --quick)")
+    parser.add_argument("--closed-episodes", type=positive_int, help="closed-loop episodes per task (20; 2 with --quick)")
+    parser.add_argument("--tasks", help=f"closed-loop tasks, of: {', '.join(TASKS)} (all; reach and forbidden_box with --quick)")
+    parser.add_argument("--oracle-episodes", type=positive_int, help="open-loop episodes of the oracle (16; 1 with --quick)")
+    args = parser.parse_args(argv)
+    parts, rows, quick = chosen(args.part, PARTS, "part"), chosen(args.rows, ROWS, "rows"), args.quick
+    tasks = chosen(args.tasks or ("reach,forbidden_box" if quick else ",".join(TASKS)), tuple(TASKS), "tasks")
+    search = SearchBudget(args.samples or (64 if quick else 300), args.iterations or (4 if quick else 15), 10)
+    closed_search = SearchBudget(args.closed_samples or (32 if quick else 128), args.closed_iterations or (3 if quick else 6), 10)
+    oracle_search = SearchBudget(16, 2, 4) if quick else SearchBudget(32, 4, 8)
+    oracle_episodes = args.oracle_episodes or (1 if quick else 16)
+    # The simulator's own time is what costs here: in closed loop the oracle shows its way in a few episodes.
+    closed_oracle_search, closed_oracle_episodes = SearchBudget(16, 2, 4), 0 if quick else 4
+
+    sources = Sources.from_arguments(args)
+    results = Results.begin("manipulation", args.seed, describe_device(args.device), argv, open_loop=str(search),
+                            closed_loop=str(closed_search), oracle_open_loop=f"{oracle_search}, {oracle_episodes} episodes",
+                            oracle_closed_loop=f"{closed_oracle_search}, {closed_oracle_episodes} episodes a task")
+    run = Run(results, args.out, args.batch)
+    if "open_loop" in parts:
+        open_loop(Contenders(sources, HORIZON, search, oracle_search), rows, args.episodes or (8 if quick else 64), oracle_episodes, run)
+    if "closed_loop" in parts:
+        contenders = Contenders(sources, HORIZON, closed_search, closed_oracle_search)
+        for task in tasks:
+            closed_loop(contenders, rows, task, args.closed_episodes or (2 if quick else 20), closed_oracle_episodes, run)
+    run.finish()
+
+
+def open_loop(contenders: Contenders, rows: list[str], episodes: int, oracle_episodes: int, run: Run) -> None:
+    """Adds the open-loop rows, and videos of what the planners expected."""
+    robot = contenders.robot
+    recorder = Recorder(lambda: make_env("reach", contenders.sources.image_size), play, robot.camera, HORIZON)
+    windows = cached(run.out / "windows" / "tabletop.npz", recorder, episodes, run.seed)
+    for policy in contenders.build(rows):
+        mine = windows.first(oracle_episodes) if policy.name == "oracle" else windows
+        decision, seconds = decide_all(policy, mine, recorder, run.batch, run.seed)
+        for (metric, unit), errors in displacement_errors(robot, decision.actions, mine.states).items():
+            run.results.add(policy.name, "open_loop", metric, unit, errors)
+        run.results.add(policy.name, "open_loop", "plan_time", "s", np.full(len(mine), seconds))
+        run.keep()
+        if decision.predicted is not None:
+            video = run.out / "videos" / f"open_loop_{policy.name}.mp4"
+            run.videos.append(film_windows(mine.frames, decision.predicted, contenders.encode, video, policy.name))
+    recorder.close()
+
+
+def closed_loop(contenders: Contenders, rows: list[str], task: str, episodes: int, oracle_episodes: int, run: Run) -> None:
+    """Adds the rows of one task, and videos of its first episodes. No oracle episodes, no row of the oracle."""
+    policies = contenders.build([row for row in rows if row != "oracle" or oracle_episodes])
+    first = run.seed + SEED_OFFSET
+    seeds = {policy.name: range(first, first + (min(oracle_episodes, episodes) if policy.name == "oracle" else episodes))
+             for policy in policies}
+    with simulators(lambda name: make_env(name, contenders.sources.image_size), TASKS[task], min(run.batch, episodes)) as worlds:
+        found = run_task(task, policies, worlds, seeds, contenders.robot.camera, contenders.encode, run.results)
+    run.keep()
+    for name, tracks in found.items():
+        for i, track in enumerate(tracks[:FILMED]):
+            if track.predicted or name == "regression":
+                video = run.out / "videos" / f"{task}_{name}_{i}.mp4"
+                run.videos.append(film_track(track, contenders.encode, video, f"{task}, {name}"))
+
+
+def make_env(task: str, image_size: int) -> Any:
+    """The tabletop world with the exterior camera alone."""
+    return gym.make("lamplan/Tabletop-v0", task=task, image_size=image_size, wrist=False)
+
+
+if __name__ == "__main__":
+    torch.set_grad_enabled(False)
+    guarded(main)

@@ -1,0 +1,56 @@
+"""The oracle: the same search and the same cost, but the simulator itself in place of a world model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from benchmarks.policies import Decision, Situation
+from benchmarks.shapes import Shape
+from lamplan.robot import RobotSpec
+from lamplan.search import Search, SearchSpace
+
+
+class Oracle:
+    """Tries candidates in the simulator and compares the encoded final picture with the encoded goal.
+
+    What keeps it from a perfect score is its budget and how well feature distance orders pictures, not a model's error.
+    """
+
+    name = "oracle"
+
+    def __init__(self, encode: Callable[[np.ndarray], np.ndarray], robot: RobotSpec, search: Search, shape: Shape | None,
+                 steps: int) -> None:
+        self.encode, self.robot, self.search, self.shape, self.steps = encode, robot, search, shape, steps
+
+    def reset(self) -> None:
+        pass
+
+    def decide(self, situation: Situation) -> Decision:
+        goals = self.encode(situation.goals)
+        return Decision(np.stack([self._plan(situation, b, goals[b]) for b in range(len(goals))]))
+
+    def _plan(self, situation: Situation, b: int, goal: np.ndarray) -> np.ndarray:
+        world = situation.world(b).unwrapped
+        low, high, mean, std = (torch.as_tensor(v, dtype=torch.float32)
+                                for v in (self.robot.low, self.robot.high, self.robot.prior_mean, self.robot.prior_std))
+
+        def cost(actions: Tensor) -> Tensor:
+            observations, _ = world.simulate(self._spread(actions[0]))
+            seen = self.encode(np.stack([observation[self.robot.camera] for observation in observations]))
+            distance = torch.from_numpy(((seen - goal) ** 2).mean(axis=(1, 2))).float()[None]
+            if situation.constraint is None:
+                return distance
+            # The constraint knows all episodes of the situation; this search is about one of them.
+            everyone = actions.expand(len(situation.images), *actions.shape[1:])
+            return distance + situation.constraint(everyone)[b : b + 1]
+
+        space = SearchSpace(low, high, mean.expand(1, self.search.horizon, -1), std)
+        found = self.search.minimise(cost, space, torch.Generator().manual_seed(situation.seed + b))
+        return self.robot.clip(self._spread(found.actions)[0])
+
+    def _spread(self, actions: Tensor) -> np.ndarray:
+        return (actions if self.shape is None else self.shape(actions, self.steps)).double().numpy()

@@ -1,0 +1,46 @@
+"""Planned and true paths of a mobile robot, and how far they lie apart (paper section 6.2)."""
+
+from __future__ import annotations
+
+import numpy as np
+from evo.core import metrics
+from evo.core.trajectory import PosePath3D
+
+WAYPOINT_M = 0.25  # RECON's unit of length: published ATE and RPE are multiples of it
+
+
+def follow(actions: np.ndarray) -> np.ndarray:
+    """Poses (T, 3) [x, y (m), yaw (rad)] after each of T actions (dx, dy, dyaw in the robot's frame), from the origin."""
+    pose, poses = np.zeros(3), []
+    for dx, dy, dyaw in actions:
+        cos, sin = np.cos(pose[2]), np.sin(pose[2])
+        pose = pose + np.array([cos * dx - sin * dy, sin * dx + cos * dy, dyaw])
+        poses.append(pose)
+    return np.array(poses)
+
+
+def as_seen_from_start(states: np.ndarray) -> np.ndarray:
+    """World poses (T+1, 3) as poses (T, 3) in the frame of the first, which is left out: the protocol does not prepend it."""
+    x, y, yaw = states[0]
+    step = states[1:, :2] - (x, y)
+    turned = (states[1:, 2] - yaw + np.pi) % (2 * np.pi) - np.pi
+    forward = np.cos(yaw) * step[:, 0] + np.sin(yaw) * step[:, 1]
+    left = -np.sin(yaw) * step[:, 0] + np.cos(yaw) * step[:, 1]
+    return np.stack([forward, left, turned], axis=1)
+
+
+def ate_rpe(planned: np.ndarray, true: np.ndarray) -> tuple[float, float]:
+    """ATE and RPE in metres of poses (T, 3) by the package `evo`: translation, rmse, delta one frame, no alignment."""
+    pair = _path(true), _path(planned)
+    absolute = metrics.APE(metrics.PoseRelation.translation_part)
+    absolute.process_data(pair)
+    relative = metrics.RPE(metrics.PoseRelation.translation_part, delta=1, delta_unit=metrics.Unit.frames, all_pairs=False)
+    relative.process_data(pair)
+    rmse = metrics.StatisticsType.rmse
+    return float(absolute.get_statistic(rmse)), float(relative.get_statistic(rmse))
+
+
+def _path(poses: np.ndarray) -> PosePath3D:
+    """Positions alone, with one constant orientation, as the protocol hands them to `evo`."""
+    flat = np.column_stack([poses[:, :2], np.zeros(len(poses))])
+    return PosePath3D(positions_xyz=flat, orientations_quat_wxyz=np.tile([1.0, 0.0, 0.0, 0.0], (len(poses), 1)))

@@ -1,0 +1,125 @@
+"""The command line: `lamplan pretrain`, `fit`, `plan`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import torch
+
+from lamplan import __version__
+from lamplan.errors import InputError, LamplanError
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs one command. Status 0 when it did what was asked, 2 when the input was at fault, which one sentence tells."""
+    options = _parser().parse_args(arguments)
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    try:
+        options.run(options)
+    except LamplanError as error:
+        print(f"lamplan {options.command}: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="lamplan", description="Plan robot motion with a world model learned from unlabelled video.")
+    parser.add_argument("--version", action="version", version=f"lamplan {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True)
+
+    pretrain = commands.add_parser("pretrain", help="learn a latent action model from folders of video")
+    pretrain.add_argument("config", nargs="?", default="wild-small", help="a shipped recipe's name or a TOML file (default: wild-small)")
+    pretrain.add_argument("--data", type=Path, nargs="+", required=True, help="folders of video, searched at any depth")
+    pretrain.add_argument("--in-domain", type=Path, nargs="+", default=[], help="folders of unlabelled video of the target worlds")
+    pretrain.add_argument("--share", type=float, default=0.5, help="share of the clips drawn from --in-domain (default: 0.5)")
+    pretrain.add_argument("--out", type=Path, required=True, help="the checkpoint folder to write; its run/ keeps curves and state")
+    start = pretrain.add_mutually_exclusive_group()
+    start.add_argument("--from", dest="start", type=Path, help="go on from this checkpoint, its frozen encoder included")
+    start.add_argument("--encoder-from", type=Path, help="take only the frozen encoder of this checkpoint")
+    start.add_argument("--encoder-only", action="store_true", help="train only the encoder, for other runs' --encoder-from")
+    pretrain.add_argument("--cache", type=Path, help="where decoded frames and features are kept (default: OUT/run/cache)")
+    _budget(pretrain, "--minutes 30")
+    pretrain.set_defaults(run=_pretrain)
+
+    fit = commands.add_parser("fit", help="fit a robot's controller to its logs")
+    fit.add_argument("logs", type=Path, nargs="+", metavar="LOG", help="robomimic-layout HDF5 files with images")
+    fit.add_argument("--robot", required=True, help="a folder with robot.toml, or its name under controllers/")
+    fit.add_argument("--checkpoint", type=Path, default=Path("checkpoints/wild-small"))
+    fit.add_argument("--out", type=Path, help="where curves and state are kept (default: runs/fit-ROBOT-CHECKPOINT)")
+    fit.add_argument("--seed", type=int, default=0)
+    _budget(fit, "--steps 2000")
+    fit.set_defaults(run=_fit)
+
+    plan = commands.add_parser("plan", help="plan once from one image towards another")
+    plan.add_argument("obs", type=Path, help="the present image (PNG or JPEG)")
+    plan.add_argument("goal", type=Path, help="the goal image")
+    plan.add_argument("--robot", required=True, help="a folder with robot.toml, or its name under controllers/")
+    plan.add_argument("--checkpoint", type=Path, default=Path("checkpoints/wild-small"))
+    plan.add_argument("--samples", type=int, default=300)
+    plan.add_argument("--iterations", type=int, default=15)
+    plan.add_argument("--horizon", type=int, default=3)
+    plan.add_argument("--seed", type=int, default=0)
+    plan.add_argument("--plot", type=Path, help="write a picture of the plan here (PNG)")
+    plan.set_defaults(run=_plan)
+
+    for command in (pretrain, fit, plan):
+        command.add_argument("--threads", type=int, help="CPU threads (default: torch's choice)")
+    return parser
+
+
+def _budget(command: argparse.ArgumentParser, default: str) -> None:
+    budget = command.add_mutually_exclusive_group()
+    budget.add_argument("--minutes", type=float, help=f"train for this long (default: {default})")
+    budget.add_argument("--steps", type=int, help="train for this many steps")
+
+
+def _pretrain(options: argparse.Namespace) -> None:
+    from lamplan.train.config import load_config
+    from lamplan.train.loop import Budget
+    from lamplan.train.pretrain import pretrain
+
+    budget = Budget(steps=options.steps, minutes=options.minutes if options.steps or options.minutes else 30.0)
+    pretrain(load_config(options.config), options.data, options.out, budget=budget, in_domain=options.in_domain, share=options.share,
+             start=options.start, encoder_from=options.encoder_from, encoder_only=options.encoder_only, cache=options.cache)
+    print(f"wrote {options.out}; curves: tensorboard --logdir {options.out / 'run'}")
+
+
+def _fit(options: argparse.Namespace) -> None:
+    from lamplan.train.controller import fit
+    from lamplan.train.loop import Budget
+
+    robot = _robot_folder(options.robot)
+    budget = Budget(steps=options.steps if options.steps or options.minutes else 2000, minutes=options.minutes)
+    run = options.out or Path("runs") / f"fit-{robot.name}-{options.checkpoint.resolve().name}"
+    result = fit(options.logs, robot, options.checkpoint, budget=budget, run=run, seed=options.seed)
+    print("held-out episodes: " + ", ".join(f"{name} {value:.4f}" for name, value in result.items()))
+
+
+def _plan(options: argparse.Namespace) -> None:
+    from lamplan.images import read_image
+    from lamplan.planner import Planner
+    from lamplan.search import CEM
+
+    search = CEM(samples=options.samples, iterations=options.iterations, horizon=options.horizon, elites=min(10, options.samples))
+    planner = Planner.load(options.checkpoint, _robot_folder(options.robot), search=search, seed=options.seed)
+    plan = planner.plan(read_image(options.obs), read_image(options.goal))
+    print(plan)
+    for step, action in enumerate(plan.actions):
+        print(f"step {step}: " + "  ".join(f"{name} {value:+.4f} {unit}" for name, value, unit in
+                                           zip(planner.robot.names, action, planner.robot.units, strict=True)))
+    if options.plot:
+        plan.plot(options.plot)
+
+
+def _robot_folder(name: str) -> Path:
+    for folder in (Path(name), Path("controllers") / name):
+        if (folder / "robot.toml").is_file():
+            return folder
+    raise InputError(f"no robot '{name}': expected a folder that holds a robot.toml, or the name of one under controllers/.")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

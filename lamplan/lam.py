@@ -1,0 +1,107 @@
+"""`LatentActionModel`: a frozen encoder, an inverse dynamics model and a world model, learned from video alone."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from lamplan.errors import InputError
+from lamplan.latents import NoisyBottleneck
+from lamplan.models.encoder import Encoder, EncoderConfig
+from lamplan.models.inverse_dynamics import InverseDynamicsConfig, InverseDynamicsModel
+from lamplan.models.world_model import WorldModel, WorldModelConfig
+from lamplan.weights import build, load_weights, read_config, save_folder
+
+KIND = "latent action model"
+
+
+@dataclass(frozen=True)
+class LAMConfig:
+    latent_dim: int = 32
+    kl_weight: float = 1e-5
+    rate_hz: float = 4.0  # one latent action per step of video
+    encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    inverse_dynamics: InverseDynamicsConfig = field(default_factory=InverseDynamicsConfig)
+    world_model: WorldModelConfig = field(default_factory=WorldModelConfig)
+
+
+class LatentActionModel(nn.Module):
+    """Shapes: B batch, T frames, P patch tokens, D feature width, Z latent width; images uint8 (..., H, W, 3)."""
+
+    def __init__(self, config: LAMConfig) -> None:
+        super().__init__()
+        self.config = config
+        features, side = config.encoder.width, config.encoder.side
+        self.encoder = Encoder(config.encoder)
+        self.bottleneck = NoisyBottleneck(config.latent_dim, config.kl_weight)
+        self.inverse_dynamics = InverseDynamicsModel(config.inverse_dynamics, features, side, self.bottleneck.parameters_dim)
+        self.world_model = WorldModel(config.world_model, features, side, config.latent_dim)
+
+    def encode(self, images: Tensor) -> Tensor:
+        """Standardised features (..., P, D) of uint8 images (..., H, W, 3), resized to the encoder's size if need be."""
+        if images.dtype != torch.uint8 or images.ndim < 3 or images.shape[-1] != 3:
+            raise InputError(f"images must be uint8 of shape (..., H, W, 3), found {images.dtype} {tuple(images.shape)}.")
+        lead, size = images.shape[:-3], self.config.encoder.image_size
+        images = images.reshape(-1, *images.shape[-3:])
+        if images.shape[1:3] != (size, size):
+            images = resize(images, size)
+        return self.encoder(images).unflatten(0, lead)
+
+    def infer(self, s: Tensor, s_next: Tensor) -> Tensor:
+        """Latent actions (..., Z) of the transitions from s to s_next, both (..., P, D)."""
+        parameters = self.inverse_dynamics(s.flatten(0, -3), s_next.flatten(0, -3))
+        return self.bottleneck.mean(parameters).unflatten(0, s.shape[:-2])
+
+    def predict(self, past: Tensor, z: Tensor) -> Tensor:
+        """The next features (B, P, D) from frames (B, T, P, D) and the latent (B, T, Z) taken at each of them."""
+        return self.world_model(past, z)[:, -1]
+
+    def loss(self, clip: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """One-step L1 under teacher forcing plus the price of the latent, on clips (B, T+1, P, D) of features."""
+        s, s_next = clip[:, :-1], clip[:, 1:]
+        parameters = self.inverse_dynamics(s.flatten(0, 1), s_next.flatten(0, 1)).unflatten(0, s.shape[:2])
+        z, nats = self.bottleneck.sample(parameters)
+        l1 = F.l1_loss(self.world_model(s, z), s_next)
+        return l1 + self.bottleneck.weight * nats, {"l1": l1, "nats": nats}
+
+    @torch.inference_mode()
+    def diagnose(self, clip: Tensor) -> dict[str, float]:
+        """What tells a latent action model from a copier: one-step L1 on clips (B, T+1, P, D) with inferred latents, with
+        latents of other clips, with zero latents, and of copying the last frame; and the latent's capacity in nats."""
+        s, s_next = clip[:, :-1], clip[:, 1:]
+        parameters = self.inverse_dynamics(s.flatten(0, 1), s_next.flatten(0, 1)).unflatten(0, s.shape[:2])
+        z, nats = self.bottleneck.mean(parameters), self.bottleneck.sample(parameters)[1]
+        return {"inferred": F.l1_loss(self.world_model(s, z), s_next).item(),
+                "shuffled": F.l1_loss(self.world_model(s, z.roll(1, dims=0)), s_next).item(),
+                "zero": F.l1_loss(self.world_model(s, torch.zeros_like(z)), s_next).item(),
+                "copy": F.l1_loss(s, s_next).item(),
+                "nats": nats.item()}
+
+    def save(self, folder: str | Path) -> None:
+        save_folder(folder, KIND, asdict(self.config), self)
+
+    @classmethod
+    def load(cls, folder: str | Path) -> LatentActionModel:
+        """The model in a checkpoint folder, frozen and in evaluation mode."""
+        fields = read_config(folder, KIND)
+        del fields["format"], fields["kind"]
+        for name, part in (("encoder", EncoderConfig), ("inverse_dynamics", InverseDynamicsConfig), ("world_model", WorldModelConfig)):
+            if name in fields:
+                fields[name] = build(part, fields[name], folder)  # type: ignore[type-var]
+        model = cls(build(LAMConfig, fields, folder))
+        load_weights(folder, model)
+        return model.eval().requires_grad_(False)
+
+
+def resize(images_BHWC: Tensor, size: int) -> Tensor:
+    """uint8 images (B, H, W, 3), cropped to the central square and resized with antialiasing to (B, size, size, 3)."""
+    height, width = images_BHWC.shape[1:3]
+    edge = min(height, width)
+    top, left = (height - edge) // 2, (width - edge) // 2
+    square = images_BHWC[:, top : top + edge, left : left + edge].permute(0, 3, 1, 2).float()
+    square = F.interpolate(square, (size, size), mode="bilinear", antialias=True, align_corners=False)
+    return square.round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1)

@@ -1,0 +1,8 @@
+"""Robot logs with known actions: one reader per file format, all giving the same `Episode`."""
+
+from lamplan.logs.check import check_limits
+from lamplan.logs.episode import Episode
+from lamplan.logs.open import open_log
+from lamplan.logs.writer import LogWriter
+
+__all__ = ["Episode", "LogWriter", "check_limits", "open_log"]

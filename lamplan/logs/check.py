@@ -1,0 +1,41 @@
+"""`check_limits`: does a log belong to a robot?"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from lamplan.errors import DataError
+from lamplan.logs.episode import Episode
+from lamplan.robot import RobotSpec
+
+RATE_TOLERANCE = 0.02
+# Shares of half an action's range. Commands should keep to the limits; the motion they cause overshoots now and then.
+COMMAND_MARGIN = 0.01
+MOTION_MARGIN = 0.25
+
+
+def check_limits(episode: Episode, spec: RobotSpec) -> None:
+    """Raises DataError unless rate, shapes, commands and measured motion of an episode agree with the robot."""
+    where, states, actions = episode.source, np.asarray(episode.states), np.asarray(episode.actions)
+    if abs(episode.rate_hz / spec.rate_hz - 1) > RATE_TOLERANCE:
+        raise DataError(f"{where} was recorded at {episode.rate_hz:g} Hz, but {spec.name} acts at {spec.rate_hz:g} Hz; "
+                        "record at that rate, or resample the log.")
+    for key, values, width in (("actions", actions, spec.action_dim), ("states", states, spec.state_dim)):
+        if values.ndim != 2 or values.shape[1] != width:
+            raise DataError(f"{where}: {key} of {spec.name} have shape (T, {width}), found {values.shape}.")
+        if not np.isfinite(values).all():
+            raise DataError(f"{where}: {key} hold a NaN or an infinity; leave this episode out.")
+    if len(actions) != len(states):
+        raise DataError(f"{where} has {len(actions)} actions for {len(states)} states; there must be one of each per step.")
+    _check_range(where, "command", actions, spec, COMMAND_MARGIN)
+    _check_range(where, "measured motion", spec.differences(states), spec, MOTION_MARGIN)
+
+
+def _check_range(where: str, what: str, values: np.ndarray, spec: RobotSpec, margin: float) -> None:
+    slack = margin * (spec.high - spec.low) / 2
+    outside = np.argwhere((values < spec.low - slack) | (values > spec.high + slack))
+    if len(outside):
+        step, axis = map(int, outside[0])
+        raise DataError(f"{where}: the {what} '{spec.names[axis]}' is {values[step, axis]:.3g} {spec.units[axis]} at step {step}, beyond "
+                        f"{spec.name}'s limits {spec.low[axis]:g} to {spec.high[axis]:g} ({len(outside)} such values in the episode); "
+                        "check the units and the rate of the log, or the limits in robot.toml.")

@@ -1,0 +1,121 @@
+"""Attention, rotary positions and the two kinds of transformer block that every network here is made of.
+
+Shapes: B batch, L tokens, D width, T frames, P patches of a frame (L = T·P), h heads, d head width.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+def grid_positions(frames: int, side: int, first_frame: int = 0) -> Tensor:
+    """(frames·side·side, 3) positions (t, y, x) of the patches of a clip, frame by frame, row by row."""
+    t = torch.arange(first_frame, first_frame + frames)
+    yx = torch.arange(side)
+    return torch.cartesian_prod(t, yx, yx).float()
+
+
+def rope_tables(positions_L3: Tensor, head_dim: int) -> tuple[Tensor, Tensor]:
+    """Cosines and sines (L, head_dim/2) of rotary positions over the three axes t, y, x.
+
+    Each axis gets a third of the pairs; the pairs that remain are not rotated, as in V-JEPA 2.
+    """
+    pairs = head_dim // 6
+    frequency = 10000.0 ** (-torch.arange(pairs, device=positions_L3.device) / pairs)
+    angles = (positions_L3[:, :, None] * frequency).flatten(1)
+    angles = F.pad(angles, (0, head_dim // 2 - angles.shape[1]))
+    return angles.cos(), angles.sin()
+
+
+def rotate(x_BhLd: Tensor, rope: tuple[Tensor, Tensor]) -> Tensor:
+    """Rotates the pairs (i, i + d/2) of every head by its token's angles."""
+    cos, sin = rope
+    a, b = x_BhLd.chunk(2, dim=-1)
+    return torch.cat([a * cos - b * sin, a * sin + b * cos], dim=-1)
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention with rotary positions and, on request, keys and values of earlier tokens."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.qkv = nn.Linear(width, 3 * width)
+        self.proj = nn.Linear(width, width)
+
+    def forward(self, x_BLD: Tensor, rope: tuple[Tensor, Tensor] | None = None, mask: Tensor | None = None,
+                past: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """Returns the output (B, L, D) and the keys and values (B, h, past + L, d) that it attended to."""
+        q, k, v = self.qkv(x_BLD).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        if rope is not None:
+            q, k = rotate(q, rope), rotate(k, rope)
+        if past is not None:
+            k, v = torch.cat([past[0], k], dim=2), torch.cat([past[1], v], dim=2)
+        out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+        return self.proj(out.transpose(1, 2).flatten(2)), (k, v)
+
+
+class CrossAttention(nn.Module):
+    """A few query tokens read from many."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.q = nn.Linear(width, width)
+        self.kv = nn.Linear(width, 2 * width)
+        self.proj = nn.Linear(width, width)
+
+    def keys_values(self, memory_BMD: Tensor) -> tuple[Tensor, Tensor]:
+        """Keys and values (B, h, M, d) of the memory, so that many queries can share them."""
+        k, v = self.kv(memory_BMD).unflatten(-1, (2, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        return k, v
+
+    def forward(self, query_BLD: Tensor, memory: tuple[Tensor, Tensor]) -> Tensor:
+        q = self.q(query_BLD).unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        return self.proj(F.scaled_dot_product_attention(q, *memory).transpose(1, 2).flatten(2))
+
+
+def mlp(width: int, ratio: int = 4) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(width, ratio * width), nn.GELU(), nn.Linear(ratio * width, width))
+
+
+class Block(nn.Module):
+    """Pre-norm transformer block."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(width, eps=1e-6)
+        self.attn = Attention(width, heads)
+        self.norm2 = nn.LayerNorm(width, eps=1e-6)
+        self.mlp = mlp(width)
+
+    def forward(self, x_BLD: Tensor, rope: tuple[Tensor, Tensor] | None = None) -> Tensor:
+        x_BLD = x_BLD + self.attn(self.norm1(x_BLD), rope)[0]
+        return x_BLD + self.mlp(self.norm2(x_BLD))
+
+
+class FrameAdaLNBlock(nn.Module):
+    """Pre-norm block whose norms are modulated frame by frame (paper section 2.2): the P tokens of frame t share the
+    shift, scale and gate made from the condition of frame t. Gates start at zero, so that a new block is the identity."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(width, eps=1e-6, elementwise_affine=False)
+        self.attn = Attention(width, heads)
+        self.norm2 = nn.LayerNorm(width, eps=1e-6, elementwise_affine=False)
+        self.mlp = mlp(width)
+        self.modulation = nn.Linear(width, 6 * width)
+        nn.init.zeros_(self.modulation.weight)
+        nn.init.zeros_(self.modulation.bias)
+
+    def forward(self, x_BTPD: Tensor, condition_BTD: Tensor, rope: tuple[Tensor, Tensor], mask: Tensor | None = None,
+                past: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        shape = x_BTPD.shape
+        shift1, scale1, gate1, shift2, scale2, gate2 = self.modulation(F.silu(condition_BTD)).unsqueeze(2).chunk(6, dim=-1)
+        y = torch.addcmul(shift1, self.norm1(x_BTPD), 1 + scale1)
+        y, keys_values = self.attn(y.flatten(1, 2), rope, mask, past)
+        x_BTPD = torch.addcmul(x_BTPD, gate1, y.view(shape))
+        y = self.mlp(torch.addcmul(shift2, self.norm2(x_BTPD), 1 + scale2))
+        return torch.addcmul(x_BTPD, gate2, y), keys_values

@@ -1,0 +1,73 @@
+"""The world model: s_{t+1} from the past and an action, latent or real."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from lamplan.models.layers import FrameAdaLNBlock, grid_positions, rope_tables
+
+KeysValues = list[tuple[Tensor, Tensor]]
+
+
+@dataclass(frozen=True)
+class WorldModelConfig:
+    width: int = 128
+    depth: int = 5
+    heads: int = 4
+    max_frames: int = 16  # longest past plus horizon
+
+
+class WorldModel(nn.Module):
+    """Block-causal transformer: frame t sees frames 0..t and the actions of each, and predicts frame t+1.
+
+    The output is the present frame plus a change that starts at zero: an untrained model copies the last frame. The action
+    is added to the tokens at the input and also modulates every norm (frame-wise AdaLN-zero).
+    """
+
+    cos: Tensor
+    sin: Tensor
+
+    def __init__(self, config: WorldModelConfig, feature_dim: int, side: int, action_dim: int) -> None:
+        super().__init__()
+        self.config = config
+        self.patches = side * side
+        self.embed = nn.Linear(feature_dim, config.width)
+        self.action = nn.Sequential(nn.Linear(action_dim, config.width), nn.SiLU(), nn.Linear(config.width, config.width))
+        self.blocks = nn.ModuleList(FrameAdaLNBlock(config.width, config.heads) for _ in range(config.depth))
+        self.norm = nn.LayerNorm(config.width, eps=1e-6)
+        self.head = nn.Linear(config.width, feature_dim)
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.head.bias)
+        cos, sin = rope_tables(grid_positions(config.max_frames, side), config.width // config.heads)
+        self.register_buffer("cos", cos, persistent=False)
+        self.register_buffer("sin", sin, persistent=False)
+
+    def forward(self, s_BTPD: Tensor, a_BTA: Tensor) -> Tensor:
+        """Teacher forcing: predictions (B, T, P, D) of frames 1..T from frames 0..T-1 and their actions."""
+        frames = s_BTPD.shape[1]
+        frame = torch.arange(frames * self.patches, device=s_BTPD.device) // self.patches
+        mask = None if frames == 1 else frame[:, None] >= frame[None, :]
+        return self._run(s_BTPD, a_BTA, 0, mask, None)[0]
+
+    def step(self, s_BPD: Tensor, a_BA: Tensor, past: KeysValues | None) -> tuple[Tensor, KeysValues]:
+        """One step on: the next frame (B, P, D), and the keys and values of all frames so far, `past` of the next call."""
+        first = 0 if past is None else past[0][0].shape[2] // self.patches
+        if first >= self.config.max_frames:
+            raise ValueError(f"the world model sees at most {self.config.max_frames} frames (past and horizon together).")
+        s_next, past = self._run(s_BPD[:, None], a_BA[:, None], first, None, past)
+        return s_next[:, 0], past
+
+    def _run(self, s_BTPD: Tensor, a_BTA: Tensor, first: int, mask: Tensor | None,
+             past: KeysValues | None) -> tuple[Tensor, KeysValues]:
+        span = slice(first * self.patches, (first + s_BTPD.shape[1]) * self.patches)
+        rope = self.cos[span], self.sin[span]
+        condition = self.action(a_BTA)
+        x = self.embed(s_BTPD) + condition[:, :, None]
+        seen: KeysValues = []
+        for i, block in enumerate(self.blocks):
+            x, keys_values = block(x, condition, rope, mask, None if past is None else past[i])
+            seen.append(keys_values)
+        return s_BTPD + self.head(self.norm(x)), seen

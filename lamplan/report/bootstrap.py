@@ -1,0 +1,22 @@
+"""The bootstrap interval that stands beside every mean."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from lamplan.errors import InputError
+
+RESAMPLES = 10_000
+
+
+def bootstrap_mean(values: np.ndarray, seed: int = 0, level: float = 0.95) -> tuple[float, float, float]:
+    """Mean of values (n,), one per episode, and the percentile bootstrap interval of that mean: (mean, low, high).
+
+    The same seed gives the same interval. Raises InputError for no values or values that are not finite.
+    """
+    values = np.asarray(values, dtype=np.float64)
+    if values.ndim != 1 or len(values) == 0 or not np.isfinite(values).all():
+        raise InputError(f"a mean needs at least one finite number per episode, found an array of shape {values.shape}: {values!r:.200}.")
+    picks = np.random.default_rng(seed).integers(len(values), size=(RESAMPLES, len(values)))
+    low, high = np.quantile(values[picks].mean(axis=1), [(1 - level) / 2, (1 + level) / 2])
+    return float(values.mean()), float(low), float(high)

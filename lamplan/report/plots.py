@@ -1,0 +1,90 @@
+"""Plots of results: bars with intervals, and paths seen from above."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lamplan.report.results import Results, Row
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from lamplan.planner import Plan
+
+REFERENCE_COLOUR, MEASURED_COLOUR = "#9aa5b1", "#1f6feb"
+
+
+def bar_chart(rows: list[Row], path: Path) -> Path:
+    """Bars with 95 % intervals for rows of one task and metric; rows named `lam*` stand out, `zero` is drawn as a line."""
+    figure = _figure(6.4, 0.8 + 0.36 * len(rows))
+    axes = figure.subplots()
+    places = np.arange(len(rows))[::-1]
+    values = np.array([row.value for row in rows])
+    reach = np.array([[row.value - row.ci_low for row in rows], [row.ci_high - row.value for row in rows]])
+    colours = [MEASURED_COLOUR if row.name.startswith("lam") else REFERENCE_COLOUR for row in rows]
+    axes.barh(places, values, xerr=np.maximum(reach, 0.0), color=colours, height=0.66, error_kw={"capsize": 3, "lw": 1})
+    for row in rows:
+        if row.name == "zero":
+            axes.axvline(row.value, color="#444444", lw=0.8, ls=":")
+    axes.set_yticks(places, [row.name for row in rows])
+    axes.set_xlabel(f"{rows[0].metric} ({rows[0].unit}), mean and 95 % interval, n = {max(row.n for row in rows)}")
+    axes.set_title(rows[0].task, loc="left", fontsize=10)
+    axes.spines[["top", "right"]].set_visible(False)
+    return _save(figure, path)
+
+
+def all_bar_charts(results: Results, folder: Path) -> list[Path]:
+    """A bar chart for every task and metric of the results, as `folder/TASK-METRIC.png`."""
+    return [bar_chart(results.find(task, metric), folder / f"{task}-{metric}.png".replace(" ", "_").replace("/", "_"))
+            for task, metric in results.charts()]
+
+
+def paths_from_above(paths: Mapping[str, np.ndarray], path: Path, title: str) -> Path:
+    """Draws named paths (T, 2) in metres on equal axes; the path named `true` is black."""
+    figure = _figure(4.2, 4.2)
+    axes = figure.subplots()
+    for name, points in paths.items():
+        axes.plot(points[:, 0], points[:, 1], marker=".", lw=1.2, label=name, color="black" if name == "true" else None)
+    axes.set_aspect("equal", adjustable="datalim")
+    axes.set_xlabel("x (m)")
+    axes.set_ylabel("y (m)")
+    axes.set_title(title, loc="left", fontsize=10)
+    axes.legend(frameon=False, fontsize=8)
+    return _save(figure, path)
+
+
+def plot_plan(plan: Plan, path: Path) -> Path:
+    """Draws a plan: the best cost over the search's iterations, and its actions; of a batch, the first episode."""
+    actions = plan.actions.reshape(-1, *plan.actions.shape[-2:])[0]
+    curve = plan.cost_curve.reshape(len(plan.cost_curve), -1)[:, 0]
+    figure = _figure(8.0, 3.0)
+    left, right = figure.subplots(1, 2)
+    left.plot(np.arange(1, len(curve) + 1), curve, marker=".", color=MEASURED_COLOUR)
+    left.set_xlabel("iteration")
+    left.set_ylabel("best cost")
+    for name, values in zip(plan.names, actions.T, strict=True):
+        right.plot(np.arange(len(values)), values, marker=".", label=name)
+    right.set_xlabel("step")
+    right.set_ylabel("action (m, rad)")
+    right.legend(frameon=False, fontsize=7)
+    return _save(figure, path)
+
+
+def _figure(width_inch: float, height_inch: float) -> Figure:
+    """A figure that belongs to no window system; matplotlib is loaded here so that tables work without it."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width_inch, height_inch), dpi=120, layout="constrained")
+
+
+def _save(figure: Figure, path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".part.png")
+    figure.savefig(partial)
+    os.replace(partial, path)
+    return path

@@ -1,0 +1,117 @@
+"""`RobotSpec`: what an action of a robot means, read from `controllers/NAME/robot.toml`."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+from lamplan.errors import InputError
+
+KINDS = ("arm", "mobile")
+STATE_DIM = {"arm": 7, "mobile": 3}
+
+
+@dataclass(frozen=True)
+class RobotSpec:
+    """Names, units, frame, rate and limits of a robot's action (A numbers per step).
+
+    Two kinds are known. `arm`: state [x, y, z (m), euler xyz (rad, fixed axes), gripper (0 open, 1 closed)] in the base
+    frame, action [Δxyz (m), Euler angles of R_{t+1} R_tᵀ (rad), Δgripper]. `mobile`: state [x, y (m), yaw (rad)] in a
+    world frame, action [dx, dy (m), dyaw (rad)] in the robot's frame at t.
+    """
+
+    name: str
+    kind: Literal["arm", "mobile"]
+    rate_hz: float
+    frame: str
+    camera: str
+    names: tuple[str, ...]
+    units: tuple[str, ...]
+    low: np.ndarray
+    high: np.ndarray
+    prior_mean: np.ndarray
+    prior_std: np.ndarray
+    workspace_low: np.ndarray | None = None
+    workspace_high: np.ndarray | None = None
+
+    @property
+    def action_dim(self) -> int:
+        return len(self.names)
+
+    @property
+    def state_dim(self) -> int:
+        return STATE_DIM[self.kind]
+
+    def clip(self, actions: np.ndarray) -> np.ndarray:
+        """Actions (..., A) moved into the per-step limits."""
+        return np.clip(actions, self.low, self.high)
+
+    def differences(self, states: np.ndarray) -> np.ndarray:
+        """Actions (T-1, A) that led from each state to the next one, from states (T, S); see the class for the units."""
+        states = np.asarray(states, dtype=np.float64)
+        if states.ndim != 2 or states.shape[1] != self.state_dim:
+            raise InputError(f"states of a robot of kind '{self.kind}' have shape (T, {self.state_dim}), found {states.shape}.")
+        return _arm_differences(states) if self.kind == "arm" else _mobile_differences(states)
+
+    @classmethod
+    def load(cls, folder: str | Path) -> RobotSpec:
+        """Reads `folder/robot.toml` (or the TOML file itself)."""
+        path = Path(folder)
+        path = path / "robot.toml" if path.is_dir() or path.suffix != ".toml" else path
+        try:
+            table = tomllib.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise InputError(f"no robot description at {path}: give a folder that holds a robot.toml.") from None
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise InputError(f"{path} is not valid TOML ({error}); compare it with controllers/panda/robot.toml.") from None
+        try:
+            return _from_table(table)
+        except KeyError as error:
+            raise InputError(f"{path} lacks the entry {error}; compare it with controllers/panda/robot.toml.") from None
+        except (TypeError, ValueError) as error:
+            raise InputError(f"{path}: {error}") from None
+
+
+def _from_table(table: dict[str, Any]) -> RobotSpec:
+    action, prior, box = table["action"], table["prior"], table.get("workspace")
+    kind, names = table["kind"], tuple(action["names"])
+    if kind not in KINDS:
+        raise ValueError(f"kind is '{kind}', expected one of {', '.join(KINDS)}.")
+    width, units = (7 if kind == "arm" else 3), tuple(action["units"])
+    if len(names) != width or len(units) != width:
+        raise ValueError(f"a robot of kind '{kind}' has {width} action names and units, found {len(names)} names and {len(units)} units.")
+    vectors = {key: np.asarray(source[key], dtype=np.float64)
+               for source, keys in ((action, ("low", "high")), (prior, ("mean", "std"))) for key in keys}
+    for key, vector in vectors.items():
+        if vector.shape != (len(names),) or not np.isfinite(vector).all():
+            raise ValueError(f"'{key}' must hold {len(names)} finite numbers, one for each of {', '.join(names)}; found {vector.tolist()}.")
+    if not (vectors["low"] < vectors["high"]).all():
+        raise ValueError("every lower action limit must lie below the upper one.")
+    if not (vectors["std"] > 0).all() or not float(table["rate_hz"]) > 0:
+        raise ValueError("rate_hz and every prior std must be positive.")
+    return RobotSpec(
+        name=str(table["name"]), kind=kind, rate_hz=float(table["rate_hz"]), frame=str(table["frame"]), camera=str(table["camera"]),
+        names=names, units=units, low=vectors["low"], high=vectors["high"],
+        prior_mean=vectors["mean"], prior_std=vectors["std"],
+        workspace_low=None if box is None else np.asarray(box["low"], dtype=np.float64),
+        workspace_high=None if box is None else np.asarray(box["high"], dtype=np.float64),
+    )
+
+
+def _arm_differences(states: np.ndarray) -> np.ndarray:
+    rotation = Rotation.from_euler("xyz", states[:, 3:6])
+    turned = (rotation[1:] * rotation[:-1].inv()).as_euler("xyz")
+    return np.concatenate([np.diff(states[:, :3], axis=0), turned, np.diff(states[:, 6:7], axis=0)], axis=1)
+
+
+def _mobile_differences(states: np.ndarray) -> np.ndarray:
+    step, yaw = np.diff(states[:, :2], axis=0), states[:-1, 2]
+    forward = np.cos(yaw) * step[:, 0] + np.sin(yaw) * step[:, 1]
+    left = -np.sin(yaw) * step[:, 0] + np.cos(yaw) * step[:, 1]
+    turned = (np.diff(states[:, 2]) + np.pi) % (2 * np.pi) - np.pi
+    return np.stack([forward, left, turned], axis=1)

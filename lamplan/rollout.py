@@ -1,0 +1,111 @@
+"""Imagining: what a robot would see after a sequence of its actions.
+
+Shapes: B episodes, N candidates, H steps, T past frames, P patches, D features, A action, Z condition of the world model.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from lamplan.lam import LatentActionModel
+from lamplan.models.controller import Controller
+from lamplan.models.world_model import KeysValues, WorldModel
+
+
+@dataclass(frozen=True)
+class Past:
+    """What all candidates of an episode share: the present frame (B, P, D), and keys and values of earlier frames."""
+
+    present: Tensor
+    earlier: KeysValues | None
+
+    def __len__(self) -> int:
+        return len(self.present)
+
+    def episode(self, b: int) -> Past:
+        earlier = None if self.earlier is None else [(k[b : b + 1], v[b : b + 1]) for k, v in self.earlier]
+        return Past(self.present[b : b + 1], earlier)
+
+
+class ActionMap(Protocol):
+    """Real actions to what the world model is conditioned on: a `Controller`, or the action itself for a labelled model."""
+
+    def context(self, s: Tensor) -> Any: ...
+
+    def latents(self, context: Any, actions: Tensor) -> Tensor: ...
+
+
+class Dynamics(Protocol):
+    """What a planner needs of a model."""
+
+    def encode(self, images: Tensor) -> Tensor:
+        """Features (..., P, D) of uint8 images (..., H, W, 3)."""
+        ...
+
+    def start(self, frames: Tensor) -> Past:
+        """The shared past from features (B, T, P, D), oldest first, the present frame last."""
+        ...
+
+    def rollout(self, past: Past, actions: Tensor) -> Tensor:
+        """All imagined frames (B, N, H, P, D) of actions (B, N, H, A)."""
+        ...
+
+
+class WorldModelDynamics:
+    """A world model driven by real actions through an `ActionMap`; imagined frames keep their keys and values."""
+
+    def __init__(self, lam: LatentActionModel, world_model: WorldModel, action_map: ActionMap) -> None:
+        self.lam, self.world_model, self.action_map = lam, world_model, action_map
+
+    def encode(self, images: Tensor) -> Tensor:
+        return self.lam.encode(images)
+
+    def start(self, frames: Tensor) -> Past:
+        earlier = None
+        for t in range(frames.shape[1] - 1):
+            _, earlier = self.world_model.step(frames[:, t], self.past_condition(frames[:, t], frames[:, t + 1]), earlier)
+        return Past(frames[:, -1], earlier)
+
+    def past_condition(self, s: Tensor, s_next: Tensor) -> Tensor:
+        """What the world model was told at a past frame: the latent inferred from the two frames."""
+        return self.lam.infer(s, s_next)
+
+    def rollout(self, past: Past, actions: Tensor) -> Tensor:
+        episodes, candidates, horizon = actions.shape[:3]
+        s = past.present
+        # The first step's context depends on the present frame alone, so its candidates share it.
+        z = self.action_map.latents(self.action_map.context(s), actions[:, :, 0]).flatten(0, 1)
+        s = s.repeat_interleave(candidates, dim=0)
+        seen = past.earlier and [(k.repeat_interleave(candidates, dim=0), v.repeat_interleave(candidates, dim=0)) for k, v in past.earlier]
+        frames = []
+        for h in range(horizon):
+            if h:
+                z = self.action_map.latents(self.action_map.context(s), actions[:, :, h].reshape(-1, 1, actions.shape[-1]))[:, 0]
+            s, seen = self.world_model.step(s, z, seen)
+            frames.append(s)
+        return torch.stack(frames, dim=1).unflatten(0, (episodes, candidates))
+
+
+class LatentDynamics(WorldModelDynamics):
+    """The paper's way: controller, then the latent action model's world model."""
+
+    def __init__(self, lam: LatentActionModel, controller: Controller) -> None:
+        super().__init__(lam, lam.world_model, controller)
+
+
+def goal_costs(dynamics: Dynamics, past: Past, goal: Tensor, actions: Tensor, chunk: int = 100) -> Tensor:
+    """Mean squared distance (B, N) between goal (B, P, D) and the last imagined frame of actions (B, N, H, A).
+
+    Candidates go through `chunk` at a time, so that memory does not grow with their number.
+    """
+    costs = torch.empty(actions.shape[:2])
+    for b in range(len(actions)):
+        one = past.episode(b)
+        for n in range(0, actions.shape[1], chunk):
+            last = dynamics.rollout(one, actions[b : b + 1, n : n + chunk])[0, :, -1]
+            costs[b, n : n + chunk] = (last - goal[b]).square().mean((-1, -2))
+    return costs

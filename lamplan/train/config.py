@@ -1,0 +1,60 @@
+"""What `lamplan pretrain` reads: a flat TOML file with the sizes of the networks and the recipe."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from lamplan.errors import InputError
+from lamplan.lam import LAMConfig
+from lamplan.models.encoder import EncoderConfig
+from lamplan.models.inverse_dynamics import InverseDynamicsConfig
+from lamplan.models.masked import MaskedConfig
+from lamplan.models.world_model import WorldModelConfig
+from lamplan.train.loop import OptimiserConfig
+
+SHIPPED = Path(__file__).parent.parent / "configs"
+
+
+@dataclass(frozen=True)
+class PretrainConfig:
+    lam: LAMConfig = field(default_factory=LAMConfig)
+    masked: MaskedConfig = field(default_factory=MaskedConfig)
+    optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
+    encoder_share: float = 0.3  # of the time, for the encoder
+    encoder_batch: int = 32  # pairs of frames
+    batch: int = 16  # clips
+    clip_frames: int = 5  # of which the first clip_frames - 1 are contexts of teacher forcing
+    seed: int = 0
+
+
+_PARTS: dict[str, Any] = {"encoder": EncoderConfig, "inverse_dynamics": InverseDynamicsConfig, "world_model": WorldModelConfig,
+                          "masked": MaskedConfig, "optimiser": OptimiserConfig}
+
+
+def load_config(name: str) -> PretrainConfig:
+    """A recipe shipped with lamplan by name (`wild-small`), or a TOML file by path."""
+    path = SHIPPED / f"{name}.toml"
+    path = path if path.is_file() else Path(name)
+    if not path.is_file():
+        shipped = ", ".join(sorted(p.stem for p in SHIPPED.glob("*.toml")))
+        raise InputError(f"no recipe '{name}': give the path of a TOML file or one of {shipped}.")
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is not valid TOML ({error}).") from None
+    parts = {key: _build(cls, table.pop(key, {}), f"{path} [{key}]") for key, cls in _PARTS.items()}
+    lam_keys = {f.name for f in fields(LAMConfig)}
+    lam = {key: table.pop(key) for key in list(table) if key in lam_keys}
+    lam |= {key: parts.pop(key) for key in ("encoder", "inverse_dynamics", "world_model")}
+    return _build(PretrainConfig, {**table, **parts, "lam": LAMConfig(**lam)}, str(path))
+
+
+def _build(cls: Any, values: dict[str, Any], where: str) -> Any:
+    known = {f.name for f in fields(cls)}
+    unknown = sorted(set(values) - known)
+    if unknown:
+        raise InputError(f"{where}: unknown entries {unknown}; known are {sorted(known)}.")
+    return cls(**values)

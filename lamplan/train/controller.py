@@ -1,0 +1,118 @@
+"""`lamplan fit`: a controller from a robot's own logs, the only training that reads actions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from tqdm import tqdm
+
+from lamplan.controllers import new_controller, save_controller
+from lamplan.errors import DataError
+from lamplan.lam import LatentActionModel
+from lamplan.logs import check_limits, open_log
+from lamplan.models.controller import Controller, ControllerConfig
+from lamplan.robot import RobotSpec
+from lamplan.train.card import write_card
+from lamplan.train.loop import Budget, OptimiserConfig, train
+from lamplan.weights import fingerprint
+
+VALIDATION_SHARE = 0.1
+
+
+@dataclass(frozen=True)
+class LabelledFeatures:
+    """Episodes as features (T, P, D) float16 and the actions (T-1, A) that led from each frame to the next."""
+
+    features: list[Tensor]
+    actions: list[Tensor]
+
+    def windows(self, length: int) -> list[tuple[int, int]]:
+        """(episode, first frame) of every window of `length` frames."""
+        return [(e, t) for e, f in enumerate(self.features) for t in range(len(f) - length + 1)]
+
+    def read(self, windows: list[tuple[int, int]], length: int) -> tuple[Tensor, Tensor]:
+        """Features (B, length, P, D) and actions (B, length-1, A)."""
+        return (torch.stack([self.features[e][t : t + length] for e, t in windows]).float(),
+                torch.stack([self.actions[e][t : t + length - 1] for e, t in windows]))
+
+    def part(self, validation: bool) -> LabelledFeatures:
+        """The last tenth of the episodes (at least one), or the others: the split is by episode."""
+        held_out = max(1, round(len(self.features) * VALIDATION_SHARE))
+        chosen = slice(-held_out, None) if validation else slice(0, -held_out)
+        return LabelledFeatures(self.features[chosen], self.actions[chosen])
+
+
+@torch.inference_mode()
+def read_labelled(logs: list[Path], lam: LatentActionModel, spec: RobotSpec) -> LabelledFeatures:
+    """Checks and encodes the episodes of all logs. Actions are the differences of consecutive measured states."""
+    episodes = [episode for log in logs for episode in open_log(log)]
+    if len(episodes) < 2:
+        raise DataError(f"{', '.join(map(str, logs))} holds {len(episodes)} episode: at least 2 are needed, "
+                        "one to fit to and one held out.")
+    for episode in episodes:
+        check_limits(episode, spec)
+    features, actions = [], []
+    for episode in tqdm(episodes, desc="encode logs", unit="episode", dynamic_ncols=True):
+        images = torch.from_numpy(np.ascontiguousarray(episode.frames(spec.camera)))
+        features.append(torch.cat([lam.encode(part) for part in images.split(64)]).half())
+        actions.append(torch.from_numpy(spec.differences(episode.states)).float())
+    return LabelledFeatures(features, actions)
+
+
+def fit(logs: list[Path], robot: Path, checkpoint: Path, *, budget: Budget, run: Path, batch: int = 64, seed: int = 0,
+        config: ControllerConfig | None = None) -> dict[str, float]:
+    """Fits the robot's controller to the inferred latents of its logs (L2), writes it beside robot.toml, returns its scores.
+
+    The scores, on held-out episodes: `latent_error`, the L2 distance to the inferred latents as a share of their variance (0
+    perfect, 1 no better than a constant); one-step L1 of the world model with inferred, controller, zero latents, and of copying.
+    """
+    config = config or ControllerConfig()
+    lam, spec = LatentActionModel.load(checkpoint), RobotSpec.load(robot)
+    labelled = read_labelled(logs, lam, spec)
+    training, held_out = labelled.part(validation=False), labelled.part(validation=True)
+    torch.manual_seed(seed)
+    controller = new_controller(config, lam, spec)
+    _measure_actions(controller, training)
+    windows = training.windows(2)
+    validation = held_out.read(held_out.windows(2)[:256], 2)
+
+    def loss(step: int) -> tuple[Tensor, dict[str, Tensor]]:
+        rows = np.random.default_rng((seed, step)).integers(len(windows), size=batch)
+        clip, actions = training.read([windows[row] for row in rows], 2)
+        with torch.no_grad():
+            target = lam.infer(clip[:, 0], clip[:, 1])
+        value = F.mse_loss(controller(clip[:, 0], actions[:, 0]), target)
+        return value, {"l2": value}
+
+    done = train(controller, loss, budget, run, title=f"controller {spec.name}", config=OptimiserConfig(), seed=seed,
+                 validate=lambda: scores(lam, controller, validation), validate_every=500)
+    folder = save_controller(controller.eval(), config, robot, checkpoint)
+    write_card(folder, f"Controller of {spec.name} for", {"Logs": {log.name: f"{len(open_log(log))} episodes" for log in logs},
+                                                          "Latent action model": {"checkpoint": fingerprint(checkpoint)}},
+               {"controller": done})
+    return done.validation
+
+
+def _measure_actions(controller: Controller, labelled: LabelledFeatures) -> None:
+    actions = torch.cat(labelled.actions)
+    controller.action_mean.copy_(actions.mean(0))
+    controller.action_scale.copy_(actions.std(0).clamp_min(1e-3))
+
+
+@torch.inference_mode()
+def scores(lam: LatentActionModel, controller: Controller, windows: tuple[Tensor, Tensor]) -> dict[str, float]:
+    """How well a controller stands in for the inverse dynamics model; see `fit`."""
+    (s, s_next), action = windows[0].unbind(1), windows[1][:, 0]
+    inferred, mapped = lam.infer(s, s_next), controller(s, action)
+
+    def one_step(z: Tensor) -> float:
+        return F.l1_loss(lam.predict(s[:, None], z[:, None]), s_next).item()
+
+    return {"latent_error": ((mapped - inferred).square().sum() / (inferred - inferred.mean(0)).square().sum()).item(),
+            "inferred": one_step(inferred), "controller": one_step(mapped), "zero": one_step(torch.zeros_like(inferred)),
+            "copy": F.l1_loss(s, s_next).item()}

@@ -1,0 +1,82 @@
+"""The baselines that need labels: trained in seconds on a tiny world, saved, read, and refused where they do not fit."""
+
+from argparse import ArgumentTypeError
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks import baselines
+from benchmarks.contenders import ROWS, Contenders, SearchBudget, Sources
+from benchmarks.options import chosen, guarded, held_out_seed
+from benchmarks.policies import Situation
+from benchmarks.shapes import straight_line
+from lamplan.errors import InputError
+from lamplan.lam import LatentActionModel
+from lamplan.robot import RobotSpec
+from tests import tiny
+from tests.benchmarks.untrained import checkpoint_and_robot
+
+BUDGET = SearchBudget(8, 1, 2)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Sources:
+    """A tiny untrained checkpoint, a rover's controller for it, and baselines trained for a few steps."""
+    folder = tmp_path_factory.mktemp("baselines")
+    robot = checkpoint_and_robot(folder, "rover")
+    spec = RobotSpec.load(robot)
+    log = tiny.log(folder / "log.hdf5", spec, episodes=4)
+    baselines.main(["--log", str(log), "--robot", str(robot), "--checkpoint", str(folder / "checkpoint"), "--out", str(folder / "out"),
+                    "--steps", "30", "--device", "cpu"])
+    return Sources(robot, folder / "checkpoint", None, folder / "out", "cpu")
+
+
+@pytest.mark.parametrize("name", [row for row in ROWS if row not in ("lam_wild", "oracle")])
+def test_every_row_plans_within_the_limits(trained: Sources, name: str) -> None:
+    contenders = Contenders(trained, 8, BUDGET, BUDGET, straight_line)
+    (policy,) = contenders.build([name])
+    images = np.random.default_rng(0).integers(0, 255, (2, 32, 32, 3), dtype=np.uint8)
+    situation = Situation(images, images[::-1].copy(), 3, lambda b: None)
+    decision = policy.decide(situation)
+    assert policy.name == name and decision.actions.shape == (2, 8, 3)
+    assert (decision.actions >= trained.robot.low - 1e-12).all() and (decision.actions <= trained.robot.high + 1e-12).all()
+    np.testing.assert_array_equal(decision.actions, policy.decide(situation).actions)
+    assert (decision.predicted is not None) == (name in ("lam_in_domain", "action_labelled"))
+
+
+def test_behaviour_mean_is_that_of_the_log(trained: Sources) -> None:
+    (policy,) = Contenders(trained, 8, BUDGET, BUDGET).build(["behaviour_mean"])
+    images = np.zeros((1, 32, 32, 3), np.uint8)
+    mean = policy.decide(Situation(images, images, 0, lambda b: None)).actions[0, 0]
+    assert 0.0 < mean[0] < 0.3 and abs(mean[1]) < 0.05 and mean[2] == 0.0
+
+
+def test_rows_without_weights_are_left_out_aloud(trained: Sources, capsys: pytest.CaptureFixture[str]) -> None:
+    bare = Sources(trained.robot_folder, trained.checkpoint, None, None, "cpu")
+    assert [policy.name for policy in Contenders(bare, 8, BUDGET, BUDGET).build(["zero", "lam_wild", "regression"])] == ["zero"]
+    said = capsys.readouterr().out
+    assert "row lam_wild left out: no --checkpoint-wild given" in said and "row regression left out: no --baselines given" in said
+
+
+def test_baselines_of_another_checkpoint_are_refused(trained: Sources, tmp_path: Path) -> None:
+    LatentActionModel(trained.lam.config).save(tmp_path)
+    other = Sources(trained.robot_folder, tmp_path, None, trained.baselines, "cpu")
+    with pytest.raises(InputError, match="train them again"):
+        Contenders(other, 8, BUDGET, BUDGET).build(["regression"])
+
+
+def test_a_missing_baselines_folder_is_a_sentence(trained: Sources, tmp_path: Path) -> None:
+    other = Sources(trained.robot_folder, trained.checkpoint, None, tmp_path, "cpu")
+    with pytest.raises(InputError, match="--out folder"):
+        Contenders(other, 8, BUDGET, BUDGET).build(["behaviour_mean"])
+
+
+def test_options_refuse_what_they_do_not_know(capsys: pytest.CaptureFixture[str]) -> None:
+    assert chosen("zero, oracle", ROWS, "rows") == ["zero", "oracle"]
+    with pytest.raises(ArgumentTypeError, match="training data"):
+        held_out_seed("5")
+    with pytest.raises(SystemExit) as ended:
+        guarded(lambda: print(chosen("zerro", ROWS, "rows")))
+    assert ended.value.code == 2
+    assert "error: --rows has zerro; choose from zero" in capsys.readouterr().err

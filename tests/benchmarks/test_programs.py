@@ -1,0 +1,31 @@
+"""Both benchmarks from end to end in the real simulators, with a tiny untrained model: do they run and write what they say?"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from benchmarks import manipulation, navigation
+from lamplan.report import Results
+from tests.benchmarks.untrained import checkpoint_and_robot
+
+ROWS = "zero,random,prior,lam_in_domain,oracle"
+
+
+@pytest.mark.parametrize(("main", "robot", "options", "tasks"), [
+    (manipulation.main, "panda", ["--iterations", "1", "--tasks", "forbidden_box"], {"open_loop", "forbidden_box"}),
+    (navigation.main, "rover", ["--closed-iterations", "1"], {"recon", "arc", "closed_loop"}),
+])
+def test_a_benchmark_writes_results_and_page(tmp_path: Path, capsys: pytest.CaptureFixture[str], main: Callable[[list[str]], None],
+                                             robot: str, options: list[str], tasks: set[str]) -> None:
+    home, out = checkpoint_and_robot(tmp_path, robot), tmp_path / "out"
+    main(["--quick", "--episodes", "2", "--samples", "6", "--closed-samples", "6", "--closed-episodes", "1", "--rows", ROWS,
+          "--checkpoint", str(tmp_path / "checkpoint"), "--robot", str(home), "--out", str(out), "--device", "cpu", *options])
+    results = Results.read(out)
+    assert {row.task for row in results.rows} == tasks
+    assert {row.name for row in results.rows} == set(ROWS.split(","))
+    assert "--quick" in results.command and results.seed == 1_000_000
+    page = (out / "report.html").read_text()
+    assert page.count("data:video/mp4") == len(list(out.glob("videos/*.mp4"))) > 0
+    assert page.count("data:image/png") == len(list(out.glob("plots/*.png"))) > 0
+    assert "delta_xyz (m)" in capsys.readouterr().out or robot == "rover"

@@ -1,0 +1,30 @@
+"""A tiny checkpoint that has learned nothing, with controllers to go with it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from lamplan.controllers import new_controller, save_controller
+from lamplan.lam import LAMConfig, LatentActionModel
+from lamplan.models.controller import ControllerConfig
+from lamplan.models.encoder import EncoderConfig
+from lamplan.models.inverse_dynamics import InverseDynamicsConfig
+from lamplan.models.world_model import WorldModelConfig
+from lamplan.robot import RobotSpec
+from tests.benchmarks.fakes import ROOT
+
+
+def checkpoint_and_robot(folder: Path, robot: str) -> Path:
+    """Writes `folder/checkpoint` (32 px images) and returns the folder of the robot with a controller for it."""
+    torch.manual_seed(0)
+    lam = LatentActionModel(LAMConfig(8, encoder=EncoderConfig(32, 8, 24, 1, 2), inverse_dynamics=InverseDynamicsConfig(24, 1, 2),
+                                      world_model=WorldModelConfig(24, 1, 2, 16)))
+    lam.save(folder / "checkpoint")
+    home = folder / robot
+    home.mkdir()
+    (home / "robot.toml").write_text((ROOT / "controllers" / robot / "robot.toml").read_text())
+    config = ControllerConfig(24, 1, 2)
+    save_controller(new_controller(config, lam, RobotSpec.load(home)), config, home, folder / "checkpoint")
+    return home

@@ -1,0 +1,176 @@
+"""The networks: shapes, causality, and what they must be at the start."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from lamplan.lam import LAMConfig, LatentActionModel, resize
+from lamplan.latents import NoisyBottleneck
+from lamplan.models.controller import Controller, ControllerConfig
+from lamplan.models.encoder import Encoder, EncoderConfig
+from lamplan.models.inverse_dynamics import InverseDynamicsConfig
+from lamplan.models.layers import Attention, grid_positions, rope_tables
+from lamplan.models.masked import MaskedConfig, MaskedPrediction
+from lamplan.models.world_model import WorldModel, WorldModelConfig
+from lamplan.rollout import LatentDynamics, Past, goal_costs
+
+ENCODER = EncoderConfig(image_size=32, patch=8, width=24, depth=2, heads=2)
+LAM = LAMConfig(latent_dim=8, encoder=ENCODER, inverse_dynamics=InverseDynamicsConfig(width=24, depth=1, heads=2),
+                world_model=WorldModelConfig(width=24, depth=2, heads=2, max_frames=8))
+
+
+def scrambled(module: nn.Module) -> nn.Module:
+    """The module with no weight at zero, so that nothing hides behind a zero gate."""
+    torch.manual_seed(0)
+    for parameter in module.parameters():
+        nn.init.normal_(parameter, std=0.2)
+    return module.eval()
+
+
+def images(*lead: int) -> Tensor:
+    return torch.randint(0, 256, (*lead, 32, 32, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+
+
+def test_rope_attention_depends_on_relative_positions_alone() -> None:
+    attention = scrambled(Attention(24, 2))
+    x = torch.randn(1, 9, 24)
+    here, there = (attention(x, rope_tables(grid_positions(1, 3, first), 12))[0] for first in (0, 5))
+    torch.testing.assert_close(here, there)
+
+
+def test_patchify_keeps_every_pixel_in_its_patch() -> None:
+    encoder = Encoder(ENCODER)
+    picture = images(1)
+    patches = encoder.patchify(picture)
+    assert patches.shape == (1, 16, 192)
+    expected = (picture[0, 8:16, 16:24].float() - encoder.pixel_mean) / encoder.pixel_std
+    torch.testing.assert_close(patches[0, 1 * 4 + 2], expected.flatten())
+
+
+def test_encoder_of_kept_patches_sees_their_true_places() -> None:
+    encoder = scrambled(Encoder(ENCODER))
+    pixels = encoder.patchify(images(2))
+    order = torch.stack([torch.randperm(16), torch.randperm(16)])
+    every = encoder.tokens(pixels)
+    torch.testing.assert_close(encoder.tokens(pixels, order), every.gather(1, order[..., None].expand_as(every)), rtol=1e-4, atol=1e-5)
+
+
+def test_an_untrained_world_model_copies_the_last_frame() -> None:
+    s = torch.randn(2, 3, 16, 24)
+    torch.testing.assert_close(WorldModel(LAM.world_model, 24, 4, 8)(s, torch.randn(2, 3, 8)), s)
+
+
+def test_world_model_is_causal() -> None:
+    model = scrambled(WorldModel(LAM.world_model, 24, 4, 8))
+    s, z = torch.randn(1, 4, 16, 24), torch.randn(1, 4, 8)
+    before = model(s, z)
+    s[:, 2] += 1
+    z[:, 3] += 1
+    after = model(s, z)
+    torch.testing.assert_close(before[:, :2], after[:, :2])
+    assert (before[:, 2] - after[:, 2]).abs().max() > 1e-3
+
+
+def test_steps_with_kept_keys_equal_teacher_forcing() -> None:
+    model = scrambled(WorldModel(LAM.world_model, 24, 4, 8))
+    s, z = torch.randn(3, 4, 16, 24), torch.randn(3, 4, 8)
+    whole, past = model(s, z), None
+    for t in range(4):
+        one, past = model.step(s[:, t], z[:, t], past)
+        torch.testing.assert_close(one, whole[:, t], rtol=1e-4, atol=1e-5)
+
+
+def test_rollout_with_shared_past_equals_plain_recomputation() -> None:
+    lam = scrambled(LatentActionModel(LAM))
+    assert isinstance(lam, LatentActionModel)
+    controller = scrambled(Controller(ControllerConfig(width=24, depth=1, heads=2), 24, 4, 3, 8))
+    assert isinstance(controller, Controller)
+    dynamics = LatentDynamics(lam, controller)
+    frames, actions = torch.randn(2, 3, 16, 24), torch.randn(2, 5, 2, 3)
+    with torch.inference_mode():
+        fast = dynamics.rollout(dynamics.start(frames), actions)
+        for b in range(2):
+            for n in range(5):
+                seen = frames[b : b + 1]
+                z = [lam.infer(seen[:, t], seen[:, t + 1]) for t in range(2)]
+                for h in range(2):
+                    z.append(controller(seen[:, -1], actions[b, n, h][None]))
+                    following = lam.predict(seen, torch.stack(z, dim=1))
+                    torch.testing.assert_close(fast[b, n, h], following[0], rtol=1e-4, atol=1e-4)
+                    seen = torch.cat([seen, following[:, None]], dim=1)
+
+
+def test_costs_do_not_depend_on_the_chunk() -> None:
+    lam = scrambled(LatentActionModel(LAM))
+    controller = scrambled(Controller(ControllerConfig(width=24, depth=1, heads=2), 24, 4, 3, 8))
+    dynamics = LatentDynamics(lam, controller)  # type: ignore[arg-type]
+    past, goal, actions = Past(torch.randn(2, 16, 24), None), torch.randn(2, 16, 24), torch.randn(2, 7, 2, 3)
+    with torch.inference_mode():
+        torch.testing.assert_close(goal_costs(dynamics, past, goal, actions, chunk=2), goal_costs(dynamics, past, goal, actions))
+
+
+def test_controller_answers_many_actions_as_it_answers_each() -> None:
+    controller = scrambled(Controller(ControllerConfig(width=24, depth=1, heads=2), 24, 4, 3, 8))
+    s, actions = torch.randn(2, 16, 24), torch.randn(2, 5, 3)
+    many = controller.latents(controller.context(s), actions)  # type: ignore[operator]
+    torch.testing.assert_close(many[:, 3], controller(s, actions[:, 3]), rtol=1e-4, atol=1e-5)
+
+
+def test_noisy_bottleneck_prices_a_standard_normal_at_zero_nats() -> None:
+    bottleneck = NoisyBottleneck(4, 1e-5)
+    assert bottleneck.sample(torch.zeros(10, 8))[1].item() == 0
+    mean, log_variance = torch.full((10, 4), 2.0), torch.full((10, 4), -3.0)
+    reference = torch.distributions.kl_divergence(torch.distributions.Normal(mean, (log_variance / 2).exp()),
+                                                  torch.distributions.Normal(0.0, 1.0)).sum(-1).mean()
+    torch.testing.assert_close(bottleneck.sample(torch.cat([mean, log_variance], dim=-1))[1], reference)
+
+
+def test_gradients_reach_every_part_of_the_model() -> None:
+    lam = scrambled(LatentActionModel(LAM))
+    loss, _ = lam.loss(torch.randn(4, 3, 16, 24))  # type: ignore[operator]
+    loss.backward()
+    for name, parameter in lam.named_parameters():
+        if not name.startswith("encoder."):
+            assert parameter.grad is not None and parameter.grad.abs().max() > 0, name
+
+
+@pytest.mark.parametrize("target", ["features", "pixels"])
+def test_masked_prediction_learns_and_its_target_follows_slowly(target: str) -> None:
+    torch.manual_seed(0)
+    module = MaskedPrediction(Encoder(ENCODER), MaskedConfig(target=target, width=24, depth=1, heads=2, ema=0.9))  # type: ignore[arg-type]
+    pair = images(4, 2)
+    optimiser = torch.optim.Adam([p for p in module.parameters() if p.requires_grad], 3e-3)
+    values = []
+    for _ in range(40):
+        loss, _ = module.loss(pair)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        module.update_target()
+        values.append(loss.item())
+    assert sum(values[-5:]) < 0.9 * sum(values[:5])
+    if module.teacher is not None:
+        apart = sum((a - b).abs().sum() for a, b in zip(module.teacher.parameters(), module.encoder.parameters(), strict=True))
+        assert apart > 0
+
+
+def test_images_of_another_size_are_cropped_and_resized() -> None:
+    lam = scrambled(LatentActionModel(LAM))
+    wide = torch.zeros(1, 64, 96, 3, dtype=torch.uint8)
+    wide[:, :, 16:80] = 200  # the central square
+    assert resize(wide, 32).unique().tolist() == [200]
+    with torch.inference_mode():
+        assert lam.encode(wide).shape == (1, 16, 24)  # type: ignore[operator]
+
+
+def test_sizes_that_do_not_fit_are_refused() -> None:
+    with pytest.raises(ValueError, match="multiple of patch"):
+        Encoder(dataclasses.replace(ENCODER, image_size=30))
+    with pytest.raises(ValueError, match="at most 8 frames"):
+        model, past = WorldModel(LAM.world_model, 24, 4, 8), None
+        for _ in range(9):
+            _, past = model.step(torch.randn(1, 16, 24), torch.randn(1, 8), past)

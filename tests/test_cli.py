@@ -1,0 +1,82 @@
+"""The command line: what was at fault is told in one sentence on stderr, with exit status 2, and nothing half-written is left."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lamplan import LatentActionModel
+from lamplan.cli import main
+from tests import tiny
+from tests.models.test_networks import LAM
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    LatentActionModel(LAM).save(tmp_path / "ckpt")
+    return tmp_path / "ckpt"
+
+
+def fails(capsys: pytest.CaptureFixture[str], arguments: list[object], *says: str) -> None:
+    assert main([str(argument) for argument in arguments]) == 2
+    message = capsys.readouterr().err.strip().splitlines()[-1]
+    assert message.startswith(f"lamplan {arguments[0]}: ")
+    for words in says:
+        assert words in message, message
+
+
+def test_folder_without_video(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / "notes.txt").write_text("no video here")
+    fails(capsys, ["pretrain", "--data", tmp_path / "empty", "--out", tmp_path / "out"], "holds no video", "empty")
+    fails(capsys, ["pretrain", "--data", tmp_path / "nowhere", "--out", tmp_path / "out"], "nowhere")
+    assert not (tmp_path / "out" / "model.safetensors").exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"\x00\x00\x00\x20ftypisom" + b"\xff" * 200])
+def test_broken_video(tmp_path: Path, capsys: pytest.CaptureFixture[str], content: bytes) -> None:
+    (tmp_path / "videos").mkdir()
+    (tmp_path / "videos" / "a.mp4").write_bytes(content)
+    fails(capsys, ["pretrain", "--data", tmp_path / "videos", "--out", tmp_path / "out"], "a.mp4")
+    assert not (tmp_path / "out" / "config.json").exists()
+
+
+def test_unknown_recipe_and_share(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    videos = tiny.videos(tmp_path / "videos", count=1)
+    fails(capsys, ["pretrain", "huge", "--data", videos, "--out", tmp_path / "out"], "no recipe 'huge'")
+    fails(capsys, ["pretrain", "--data", videos, "--share", "1.5", "--out", tmp_path / "out"], "share")
+    fails(capsys, ["pretrain", "--data", videos, "--steps", "-3", "--out", tmp_path / "out"], "budget")
+
+
+def test_damaged_checkpoints(tmp_path: Path, checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    picture = tmp_path / "a.png"
+    Image.fromarray(np.zeros((32, 32, 3), np.uint8)).save(picture)
+    plan = ["plan", picture, picture, "--robot", "controllers/rover", "--checkpoint", checkpoint]
+    whole = (checkpoint / "model.safetensors").read_bytes()
+    (checkpoint / "model.safetensors").write_bytes(whole[: len(whole) // 2])
+    fails(capsys, plan, "truncated", "model.safetensors")
+    (checkpoint / "model.safetensors").unlink()
+    fails(capsys, plan, "incomplete")
+    config = (checkpoint / "config.json").read_text()
+    (checkpoint / "config.json").write_text(config.replace('"format": 1', '"format": 99'))
+    fails(capsys, plan, "format 99")
+    (checkpoint / "config.json").write_text(config.replace('"latent_dim": 8', '"latent_dim": 16'))
+    (checkpoint / "model.safetensors").write_bytes(whole)
+    fails(capsys, plan, "has shape", "expected")
+    (checkpoint / "config.json").write_text("{")
+    fails(capsys, plan, "not valid JSON")
+    (checkpoint / "config.json").unlink()
+    fails(capsys, plan, "no config.json")
+
+
+def test_missing_robot_image_and_log(tmp_path: Path, checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    fails(capsys, ["plan", "a.png", "b.png", "--robot", "atlas", "--checkpoint", checkpoint], "no robot 'atlas'")
+    fails(capsys, ["fit", tmp_path / "none.hdf5", "--robot", "controllers/rover", "--checkpoint", checkpoint], "none.hdf5")
+    (tmp_path / "bad.png").write_text("not a picture")
+    robot = tmp_path / "robot"
+    robot.mkdir()
+    (robot / "robot.toml").write_text("name = 3")
+    fails(capsys, ["fit", tmp_path / "none.hdf5", "--robot", robot, "--checkpoint", checkpoint], "robot.toml")

@@ -1,0 +1,121 @@
+"""The planner in a world whose dynamics are known exactly: features move by the sum of the actions."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from lamplan import CEM, InputError, Planner, RobotSpec
+from lamplan.rollout import Past
+
+ROBOT = RobotSpec.load(Path(__file__).parent.parent / "controllers" / "rover")
+
+
+class PointWorld:
+    """An image's first pixel is a place (in 1/255); one feature token of width 3; an action moves it."""
+
+    def encode(self, images: Tensor) -> Tensor:
+        return images[..., 0, 0, :].float()[..., None, :] / 255
+
+    def start(self, frames: Tensor) -> Past:
+        return Past(frames[:, -1], None)
+
+    def rollout(self, past: Past, actions: Tensor) -> Tensor:
+        return past.present[:, None, None] + actions.cumsum(2)[..., None, :]
+
+
+def image(*place: int) -> np.ndarray:
+    picture = np.zeros((8, 8, 3), dtype=np.uint8)
+    picture[0, 0] = place
+    return picture
+
+
+def planner(**settings: object) -> Planner:
+    robot = replace(ROBOT, prior_mean=np.zeros(3), prior_std=np.full(3, 0.2))
+    return Planner(PointWorld(), robot, CEM(samples=200, iterations=10, elites=10, horizon=2), **settings)  # type: ignore[arg-type]
+
+
+def test_plans_to_the_known_optimum() -> None:
+    plan = planner().plan(image(100, 100, 100), image(150, 80, 190))
+    assert plan.actions.shape == (2, 3)
+    np.testing.assert_allclose(plan.actions.sum(0), np.array([50, -20, 90]) / 255, atol=0.01)
+    assert plan.cost < 1e-3 < plan.start_cost
+    assert not plan.limit_active
+    assert "dx" in str(plan)
+
+
+def test_a_batch_gives_a_plan_for_each_and_one_goal_serves_all() -> None:
+    obs, goal = np.stack([image(100, 100, 100), image(90, 90, 90)]), image(110, 110, 110)
+    plan = planner().plan(obs, goal)
+    assert plan.actions.shape == (2, 2, 3) and plan.cost.shape == (2,) and plan.predicted.shape == (2, 2, 1, 3)
+    np.testing.assert_allclose(plan.actions.sum(1), np.array([[10] * 3, [20] * 3]) / 255, atol=0.01)
+
+
+def test_actions_keep_to_the_limits_and_the_plan_says_so() -> None:
+    plan = planner().plan(image(0, 0, 0), image(255, 255, 255))
+    assert plan.limit_active
+    assert (plan.actions >= ROBOT.low).all() and (plan.actions <= ROBOT.high).all()
+    np.testing.assert_allclose(plan.actions, np.tile(ROBOT.high, (2, 1)), atol=1e-3)
+
+
+def test_same_seed_same_plan() -> None:
+    plans = [planner(seed=seed).plan(image(9, 9, 9), image(30, 9, 9)) for seed in (1, 1, 2)]
+    assert np.array_equal(plans[0].actions, plans[1].actions)
+    assert not np.array_equal(plans[0].actions, plans[2].actions)
+
+
+def test_warm_start_begins_at_the_previous_plan_and_reset_forgets_it() -> None:
+    quick = Planner(PointWorld(), ROBOT, CEM(samples=1, iterations=1, elites=1, horizon=2), warm_start=True)
+    first = quick.plan(image(0, 0, 0), image(9, 9, 9))
+    np.testing.assert_allclose(first.actions, np.tile(ROBOT.prior_mean, (2, 1)), atol=1e-6)
+    quick._previous = torch.tensor([[[0.1, 0.1, 0.1], [0.2, 0.1, 0.3]]])
+    np.testing.assert_allclose(quick.plan(image(0, 0, 0), image(9, 9, 9)).actions[0], [0.2, 0.1, 0.3], atol=1e-6)
+    quick.reset()
+    np.testing.assert_allclose(quick.plan(image(0, 0, 0), image(9, 9, 9)).actions[0], ROBOT.prior_mean, atol=1e-6)
+
+
+def test_a_constraint_is_obeyed() -> None:
+    def wall(actions: Tensor) -> Tensor:
+        return 100.0 * (actions[..., 0].cumsum(-1).amax(-1) > 0.1)
+
+    plan = planner().plan(image(100, 100, 100), image(150, 100, 100), constraint=wall)
+    assert plan.actions[:, 0].cumsum().max() <= 0.1 + 1e-6
+
+
+def test_history_dict_and_encoded_goal_are_accepted() -> None:
+    expected = planner().plan(image(9, 9, 9), image(30, 9, 9)).actions
+    for obs in ([image(0, 0, 0), image(9, 9, 9)], {"front_image": image(9, 9, 9), "proprio": np.zeros(3)}):
+        assert np.array_equal(planner().plan(obs, image(30, 9, 9)).actions, expected)
+    goal = PointWorld().encode(torch.from_numpy(image(30, 9, 9)))
+    assert np.array_equal(planner().plan(image(9, 9, 9), goal).actions, expected)
+
+
+@pytest.mark.parametrize(("obs", "goal", "says"), [
+    (np.zeros((8, 8, 3), np.float32), image(1, 1, 1), "obs must be uint8"),
+    (np.zeros((8, 8), np.uint8), image(1, 1, 1), "obs must have shape"),
+    (np.zeros((8, 8, 4), np.uint8), image(1, 1, 1), "obs must have shape"),
+    (np.zeros((0, 8, 3), np.uint8), image(1, 1, 1), "obs must have shape"),
+    ("a picture", image(1, 1, 1), "obs"),
+    (image(1, 1, 1), np.full((1, 3), np.nan, np.float32), "encoded goal"),
+    (image(1, 1, 1), np.stack([image(1, 1, 1)] * 3), "3 goals for 1 observations"),
+    ({"wrist_image": image(1, 1, 1)}, image(1, 1, 1), "no 'front_image'"),
+    ([], image(1, 1, 1), "history"),
+])
+def test_bad_input_gets_a_sentence(obs: object, goal: object, says: str) -> None:
+    with pytest.raises(InputError, match=says):
+        planner().plan(obs, goal)
+
+
+def test_a_nan_raises_instead_of_moving_the_robot() -> None:
+    with pytest.raises(InputError, match="no finite plan"):
+        planner().plan(image(1, 1, 1), image(2, 2, 2), constraint=lambda actions: torch.full(actions.shape[:2], float("nan")))
+
+
+def test_plot_writes_a_picture(tmp_path: Path) -> None:
+    planner().plan(image(1, 1, 1), image(2, 2, 2)).plot(tmp_path / "plan.png")
+    assert (tmp_path / "plan.png").read_bytes().startswith(b"\x89PNG")

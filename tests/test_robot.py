@@ -1,0 +1,152 @@
+"""What an action means: differences of states compose back to the states, and a wrong robot.toml is named."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.spatial.transform import Rotation
+
+from lamplan.errors import InputError
+from lamplan.robot import RobotSpec
+
+SMALL = st.floats(-0.3, 0.3)
+ANGLE = st.floats(-np.pi, np.pi)
+
+
+@pytest.fixture(scope="module")
+def panda(root) -> RobotSpec:
+    return RobotSpec.load(root / "controllers" / "panda")
+
+
+@pytest.fixture(scope="module")
+def rover(root) -> RobotSpec:
+    return RobotSpec.load(root / "controllers" / "rover")
+
+
+@settings(max_examples=60, deadline=None)
+@given(start=st.tuples(SMALL, SMALL, SMALL, ANGLE, st.floats(-1.5, 1.5), ANGLE, st.floats(0, 1)), seed=st.integers(0, 10_000))
+def test_arm_differences_undo_the_composition_of_actions(panda, start, seed):
+    actions = np.random.default_rng(seed).uniform(-0.3, 0.3, (5, 7))
+    states = [np.array(start)]
+    for action in actions:
+        turned = Rotation.from_euler("xyz", action[3:6]) * Rotation.from_euler("xyz", states[-1][3:6])
+        states.append(np.concatenate([states[-1][:3] + action[:3], turned.as_euler("xyz"), states[-1][6:] + action[6:]]))
+    np.testing.assert_allclose(panda.differences(np.array(states)), actions, atol=1e-6)
+
+
+@settings(max_examples=60, deadline=None)
+@given(start=st.tuples(SMALL, SMALL, ANGLE), seed=st.integers(0, 10_000), turns=st.integers(-2, 2))
+def test_mobile_differences_undo_the_composition_of_actions(rover, start, seed, turns):
+    actions = np.random.default_rng(seed).uniform(-1.0, 1.0, (8, 3))
+    states = [np.array(start)]
+    for dx, dy, dyaw in actions:
+        x, y, yaw = states[-1]
+        step = Rotation.from_euler("z", yaw).apply([dx, dy, 0.0])
+        states.append(np.array([x + step[0], y + step[1], yaw + dyaw]))
+    states = np.array(states)
+    states[4:, 2] += 2 * np.pi * turns
+    np.testing.assert_allclose(rover.differences(states), actions, atol=1e-9)
+
+
+def test_one_step_forward_of_a_rover_that_looks_along_y(rover):
+    np.testing.assert_allclose(rover.differences(np.array([[0, 0, np.pi / 2], [0, 0.25, np.pi / 2]])), [[0.25, 0, 0]], atol=1e-12)
+
+
+def test_one_state_has_no_difference(panda, rover):
+    assert panda.differences(np.zeros((1, 7))).shape == (0, 7)
+    assert rover.differences(np.zeros((1, 3))).shape == (0, 3)
+
+
+@pytest.mark.parametrize("shape", [(7,), (4, 3), (2, 4, 7)])
+def test_states_of_another_shape_are_named(panda, shape):
+    with pytest.raises(InputError, match=r"shape \(T, 7\)"):
+        panda.differences(np.zeros(shape))
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 1000), scale=st.floats(0.01, 100))
+def test_clipped_actions_lie_within_the_limits(panda, seed, scale):
+    actions = np.random.default_rng(seed).normal(0, scale, (4, 3, 7))
+    clipped = panda.clip(actions)
+    assert (clipped >= panda.low).all() and (clipped <= panda.high).all()
+    inside = (actions >= panda.low) & (actions <= panda.high)
+    np.testing.assert_array_equal(clipped[inside], actions[inside])
+
+
+@pytest.mark.parametrize(("name", "kind", "size"), [("panda", "arm", 7), ("rover", "mobile", 3)])
+def test_the_shipped_robots(root, name, kind, size):
+    robot = RobotSpec.load(root / "controllers" / name / "robot.toml")
+    assert (robot.name, robot.kind, robot.action_dim, robot.state_dim, robot.rate_hz) == (name, kind, size, size, 4.0)
+    assert len(robot.units) == size and robot.camera.endswith("_image")
+    assert (robot.prior_mean >= robot.low).all() and (robot.prior_mean <= robot.high).all()
+
+
+GOOD = """
+name = "cart"
+kind = "mobile"
+rate_hz = 4.0
+frame = "robot"
+camera = "front_image"
+[action]
+names = ["dx", "dy", "dyaw"]
+units = ["m", "m", "rad"]
+low = [-1, -1, -1]
+high = [1, 1, 1]
+[prior]
+mean = [0, 0, 0]
+std = [1, 1, 1]
+"""
+
+
+def test_a_description_of_ones_own(tmp_path):
+    (tmp_path / "robot.toml").write_text(GOOD)
+    assert RobotSpec.load(tmp_path).workspace_low is None
+    (tmp_path / "robot.toml").write_text(GOOD + "[workspace]\nlow = [0, 0, 0]\nhigh = [1, 1, 1]\n")
+    np.testing.assert_array_equal(RobotSpec.load(tmp_path).workspace_high, [1, 1, 1])
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('kind = "mobile"', 'kind = "boat"', "kind is 'boat'"),
+        ("rate_hz = 4.0", "", "lacks the entry 'rate_hz'"),
+        ("rate_hz = 4.0", "rate_hz = 0", "must be positive"),
+        ("rate_hz = 4.0", 'rate_hz = "fast"', "robot.toml"),
+        ("low = [-1, -1, -1]", "low = [-1, -1]", "'low' must hold 3 finite numbers"),
+        ("low = [-1, -1, -1]", "low = [-1, nan, -1]", "'low' must hold 3 finite numbers"),
+        ("low = [-1, -1, -1]", "low = [-1, 1, -1]", "must lie below"),
+        ("std = [1, 1, 1]", "std = [1, 0, 1]", "must be positive"),
+        ("mean = [0, 0, 0]", 'mean = ["a", "b", "c"]', "robot.toml"),
+        ("[prior]", "[before]", "lacks the entry 'prior'"),
+        ("[action]", "[action", "not valid TOML"),
+    ],
+)
+def test_a_wrong_description_is_named(tmp_path, old, new, message):
+    path = tmp_path / "robot.toml"
+    path.write_text(GOOD.replace(old, new))
+    with pytest.raises(InputError, match=message) as caught:
+        RobotSpec.load(tmp_path)
+    assert str(path) in str(caught.value)
+
+
+def test_no_description_is_named(tmp_path):
+    with pytest.raises(InputError, match="no robot description"):
+        RobotSpec.load(tmp_path / "absent")
+    (tmp_path / "robot.toml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(InputError, match="not valid TOML"):
+        RobotSpec.load(tmp_path)
+
+
+def test_names_and_units_must_pair_up(tmp_path):
+    (tmp_path / "robot.toml").write_text(GOOD.replace('units = ["m", "m", "rad"]', 'units = ["m"]'))
+    with pytest.raises(InputError, match="units"):
+        RobotSpec.load(tmp_path)
+
+
+def test_the_number_of_actions_must_fit_the_kind(tmp_path):
+    text = GOOD.replace('["dx", "dy", "dyaw"]', '["dx", "dy"]').replace('["m", "m", "rad"]', '["m", "m"]')
+    for three, two in (("[-1, -1, -1]", "[-1, -1]"), ("[1, 1, 1]", "[1, 1]"), ("[0, 0, 0]", "[0, 0]")):
+        text = text.replace(three, two)
+    (tmp_path / "robot.toml").write_text(text)
+    with pytest.raises(InputError, match="mobile"):
+        RobotSpec.load(tmp_path)

@@ -1,0 +1,239 @@
+"""Pretraining and fitting on a tiny world: what they learn, how they resume, what they refuse."""
+
+from __future__ import annotations
+
+import csv
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from lamplan import CheckpointError, DataError, LatentActionModel, Planner, RobotSpec
+from lamplan.errors import InputError, LamplanError
+from lamplan.train import loop
+from lamplan.train.config import load_config
+from lamplan.train.controller import fit
+from lamplan.train.data import ClipStore, Sampler, frame_store
+from lamplan.train.loop import Budget, OptimiserConfig, learning_rate
+from lamplan.train.pretrain import pretrain
+from tests import tiny
+
+ROBOT = Path(__file__).parents[2] / "controllers" / "rover" / "robot.toml"
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny.videos(tmp_path_factory.mktemp("data") / "videos")
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny.recipe(tmp_path_factory.mktemp("recipe"))
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory, data: Path, recipe: Path) -> Path:
+    out = tmp_path_factory.mktemp("out") / "tiny"
+    pretrain(load_config(str(recipe)), [data], out, budget=Budget(steps=300))
+    return out
+
+
+def validation(run: Path, name: str) -> list[float]:
+    with (run / "curves.csv").open() as file:
+        return [float(row["value"]) for row in csv.DictReader(file) if row["name"] == name]
+
+
+def test_pretraining_reports_what_tells_it_from_a_copier_and_beats_copying(checkpoint: Path) -> None:
+    last = {key: validation(checkpoint / "run" / "lam", f"val/videos/{key}")[-1] for key in ("inferred", "shuffled", "zero", "copy")}
+    assert last["inferred"] < last["copy"]
+    assert last["inferred"] < last["shuffled"]
+    assert list((checkpoint / "run" / "lam" / "tensorboard").iterdir())
+
+
+def test_features_come_out_standardised(checkpoint: Path, data: Path) -> None:
+    lam = LatentActionModel.load(checkpoint)
+    frames = frame_store(data, checkpoint / "run" / "cache", 32, 4.0)
+    measured_on = frames.read(frames.split(1, validation=True), 1)[:, 0]
+    with torch.inference_mode():
+        features = lam.encode(measured_on)
+    assert features.mean((0, 1)).abs().max() < 1e-3
+    assert (features.std((0, 1)) - 1).abs().max() < 1e-2
+
+
+def test_a_saved_checkpoint_loads_as_it_was_and_the_encoder_is_frozen(checkpoint: Path, tmp_path: Path) -> None:
+    lam = LatentActionModel.load(checkpoint)
+    assert not any(parameter.requires_grad for parameter in lam.parameters())
+    lam.save(tmp_path / "again")
+    for name, tensor in LatentActionModel.load(tmp_path / "again").state_dict().items():
+        assert torch.equal(tensor, lam.state_dict()[name]), name
+
+
+def test_a_killed_run_goes_on_and_ends_as_an_uninterrupted_one(data: Path, recipe: Path, checkpoint: Path, tmp_path: Path,
+                                                               monkeypatch: pytest.MonkeyPatch) -> None:
+    config, cache = load_config(str(recipe)), tmp_path / "cache"
+    whole = pretrain(config, [data], tmp_path / "whole", budget=Budget(steps=24), encoder_from=checkpoint, cache=cache)
+
+    class Killed(Exception):
+        pass
+
+    save = loop._save
+
+    def save_then_die(path: Path, module: torch.nn.Module, optimiser: torch.optim.Optimizer, step: int, seconds: float) -> None:
+        save(path, module, optimiser, step, seconds)
+        if step == 11:
+            raise Killed
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(loop, "_save", save_then_die)
+        patch.setattr(loop.train, "__kwdefaults__", {**(loop.train.__kwdefaults__ or {}), "save_seconds": 0.0})
+        pretrain(config, [data], tmp_path / "parts", budget=Budget(steps=24), encoder_from=checkpoint, cache=cache)
+    assert not (tmp_path / "parts" / "config.json").exists()
+    resumed = pretrain(config, [data], tmp_path / "parts", budget=Budget(steps=24), encoder_from=checkpoint, cache=cache)
+    for name, tensor in resumed.state_dict().items():
+        assert torch.equal(tensor, whole.state_dict()[name]), name
+
+
+def test_going_on_from_a_checkpoint_keeps_its_encoder_and_moves_the_rest(
+        data: Path, recipe: Path, checkpoint: Path, tmp_path: Path) -> None:
+    before = LatentActionModel.load(checkpoint)
+    config = load_config(str(recipe))
+    after = pretrain(config, [data], tmp_path / "on", budget=Budget(steps=3), start=checkpoint, in_domain=[data], share=0.3)
+    assert torch.equal(before.encoder.patches.weight, after.encoder.patches.weight)
+    assert not torch.equal(before.world_model.embed.weight, after.world_model.embed.weight)
+
+
+def test_pretraining_opens_no_file_but_video_and_no_reader_of_logs(recipe: Path, data: Path, checkpoint: Path, tmp_path: Path) -> None:
+    """The latent action model saw no action: readers of logs cannot even be imported while it trains."""
+    folder = tmp_path / "videos"
+    folder.mkdir()
+    for video in data.iterdir():
+        (folder / video.name).write_bytes(video.read_bytes())
+    for decoy in ("actions.hdf5", "0.json", "manifest.jsonl", "0.npz"):
+        (folder / decoy).write_text("actions")
+    program = f"""
+import sys
+for name in ("h5py", "lamplan.logs", "lamplan.train.controller"):
+    sys.modules[name] = None
+opened = []
+sys.addaudithook(lambda event, args: opened.append(str(args[0])) if event == "open" else None)
+from lamplan.cli import main
+status = main(["pretrain", {str(recipe)!r}, "--data", {str(folder)!r}, "--out", {str(tmp_path / "out")!r}, "--steps", "2"])
+assert status == 0, status
+touched = [path for path in opened if path.startswith({str(folder)!r}) and not path.endswith(".mp4")]
+assert not touched, touched
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=Path(__file__).parents[2])
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
+def test_fitting_a_controller_and_planning_with_it(checkpoint: Path, tmp_path: Path) -> None:
+    robot = tmp_path / "rover"
+    robot.mkdir()
+    (robot / "robot.toml").write_bytes(ROBOT.read_bytes())
+    spec = RobotSpec.load(robot)
+    log = tiny.log(tmp_path / "log.hdf5", spec, episodes=40)
+    result = fit([log], robot, checkpoint, budget=Budget(steps=60), run=tmp_path / "run")
+    assert result["latent_error"] < 1.0
+    assert (robot / "tiny" / "README.md").read_text().startswith("# Controller of rover")
+    plan = Planner.load(checkpoint, robot).plan(np.zeros((32, 32, 3), np.uint8), np.zeros((32, 32, 3), np.uint8))
+    assert plan.actions.shape == (3, 3)
+
+    other = LatentActionModel.load(checkpoint)
+    other.world_model.embed.weight.data += 1
+    other.save(tmp_path / checkpoint.name)
+    with pytest.raises(CheckpointError, match="fitted to other weights"):
+        Planner.load(tmp_path / checkpoint.name, robot)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / "robot.toml").write_bytes(ROBOT.read_bytes())
+    with pytest.raises(CheckpointError, match="lamplan fit"):
+        Planner.load(checkpoint, tmp_path / "empty")
+
+
+def test_a_log_beyond_the_robots_limits_is_refused(checkpoint: Path, tmp_path: Path) -> None:
+    spec = RobotSpec.load(ROBOT)
+    with pytest.raises(DataError, match="beyond rover's limits"):
+        fit([tiny.log(tmp_path / "fast.hdf5", spec, scale=20.0)], ROBOT.parent, checkpoint, budget=Budget(steps=1), run=tmp_path / "run")
+    assert not (ROBOT.parent / checkpoint.name).exists()
+
+
+def test_a_bad_video_is_named_and_left_out_and_only_bad_ones_are_an_error(data: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "some"
+    folder.mkdir()
+    for video in sorted(data.iterdir())[:2]:
+        (folder / video.name).write_bytes(video.read_bytes())
+    (folder / "broken.mp4").write_bytes(b"\x00" * 100)
+    with pytest.warns(UserWarning, match=r"1 of 3 videos.*broken\.mp4"):
+        store = frame_store(folder, tmp_path / "cache", 32, 4.0)
+    assert store.data.shape == (24, 32, 32, 3)
+    for video in ("0.mp4", "1.mp4"):
+        (folder / video).write_bytes(b"")
+    with pytest.raises(DataError, match="none of the 3 videos"):
+        frame_store(folder, tmp_path / "cache", 32, 4.0)
+
+
+def test_windows_stay_inside_their_clip_and_validation_clips_are_never_drawn() -> None:
+    starts = np.arange(0, 601, 20)
+    store = ClipStore(np.repeat(np.arange(30), 20), starts)
+    sampler = Sampler([store], [1.0], 5, seed=0, where="test")
+    drawn = torch.cat([sampler.draw(step, 64) for step in range(40)])
+    assert (drawn == drawn[:, :1]).all()
+    held_out = set(store.data[store.split(5, validation=True)])
+    assert held_out and not held_out & set(drawn.unique().tolist())
+    assert len(drawn.unique()) + len(held_out) == 30
+    assert torch.equal(sampler.draw(7, 8), sampler.draw(7, 8))
+
+
+def test_shares_of_the_stores_are_kept() -> None:
+    stores = [ClipStore(np.full(500, value), np.array([0, 250, 500])) for value in (0, 1)]
+    drawn = torch.cat([Sampler(stores, [1, 3], 4, seed=0, where="test").draw(step, 100) for step in range(50)])
+    assert abs(drawn.float().mean().item() - 0.75) < 0.02
+
+
+def test_clips_too_short_get_a_sentence() -> None:
+    with pytest.raises(DataError, match="no clip is long enough for windows of 9 frames"):
+        Sampler([ClipStore(np.zeros(8), np.array([0, 4, 8]))], [1.0], 9, seed=0, where="test")
+
+
+def test_learning_rate_warms_up_and_falls() -> None:
+    config = OptimiserConfig(learning_rate=1.0, warmup=0.1)
+    rates = [learning_rate(p, config) for p in np.linspace(0, 1, 101)]
+    assert rates[0] == pytest.approx(0.01) and max(rates) == pytest.approx(1.0) and rates[-1] == pytest.approx(0.01)
+    assert int(np.argmax(rates)) == 10
+
+
+@pytest.mark.parametrize("bad", [{}, {"steps": 0}, {"minutes": -1.0}, {"steps": 1, "minutes": 1.0}])
+def test_budgets_that_are_none_are_refused(bad: dict[str, float]) -> None:
+    with pytest.raises(InputError, match="budget"):
+        Budget(**bad)  # type: ignore[arg-type]
+
+
+def test_a_nan_stops_training_and_keeps_the_last_state(tmp_path: Path) -> None:
+    module = torch.nn.Linear(1, 1)
+
+    def loss(step: int) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        value = module(torch.ones(1)).sum() * (float("nan") if step == 3 else 1.0)
+        return value, {}
+
+    with pytest.raises(LamplanError, match="loss is nan at step 3"):
+        loop.train(module, loss, Budget(steps=9), tmp_path, title="t", config=OptimiserConfig(), seed=0, save_seconds=0.0)
+    assert torch.load(tmp_path / "state.pt", weights_only=True)["step"] == 3
+
+
+def test_a_damaged_state_is_not_resumed(tmp_path: Path) -> None:
+    (tmp_path / "state.pt").write_bytes(b"not a state")
+    with pytest.raises(LamplanError, match="cannot be resumed"):
+        loop.train(torch.nn.Linear(1, 1), lambda step: (torch.zeros(()), {}), Budget(steps=1), tmp_path, title="t",
+                   config=OptimiserConfig(), seed=0)
+
+
+def test_recipes_by_name_and_with_mistakes(tmp_path: Path) -> None:
+    assert load_config("wild-small").lam.encoder.image_size == 128
+    with pytest.raises(InputError, match="wild-small"):
+        load_config("wild-huge")
+    path = tmp_path / "bad.toml"
+    path.write_text("[encoder]\nwidht = 3\n")
+    with pytest.raises(InputError, match="unknown entries"):
+        load_config(str(path))

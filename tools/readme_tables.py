@@ -1,0 +1,56 @@
+"""Fills the tables of README.md from results files: python -m tools.readme_tables runs/manipulation runs/navigation
+
+A table stands between the marks `<!-- results:NAME -->` and `<!-- /results:NAME -->`, NAME being the benchmark. Everything
+between them is replaced by the table, the command that makes it again, and the commit and device it was measured on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import sys
+from pathlib import Path
+
+from lamplan.errors import DataError, LamplanError
+from lamplan.report.results import Results
+from lamplan.report.table import table
+
+README = Path(__file__).resolve().parents[1] / "README.md"
+
+
+def block(results: Results) -> str:
+    """What stands between the marks of one benchmark."""
+    budget = "".join(f"; {key} {value}" for key, value in results.budget.items())
+    return f"`{results.command}` (commit {results.commit}, {results.device}, seed {results.seed}{budget})\n\n{table(results)}"
+
+
+def fill(text: str, results: Results) -> str:
+    """The text with the block of one benchmark replaced. Raises DataError when the text has no place for it, or several."""
+    start, end = f"<!-- results:{results.benchmark} -->", f"<!-- /results:{results.benchmark} -->"
+    place = re.compile(f"{re.escape(start)}.*?{re.escape(end)}", flags=re.DOTALL)
+    if (found := len(place.findall(text))) != 1:
+        raise DataError(f"the text has {found} places for '{results.benchmark}'; expected one, between {start} and {end}.")
+    return place.sub(lambda _: f"{start}\n{block(results)}\n{end}", text)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("results", nargs="+", type=Path, help="results.json of a benchmark, or the folder that holds it")
+    parser.add_argument("--readme", type=Path, default=README, help="the file to fill (default: the project's README.md)")
+    options = parser.parse_args(arguments)
+    try:
+        text = options.readme.read_text(encoding="utf-8")
+        for path in options.results:
+            text = fill(text, Results.read(path))
+    except (LamplanError, OSError) as error:
+        print(f"readme_tables: {error}", file=sys.stderr)
+        return 2
+    unfinished = options.readme.with_name(options.readme.name + ".tmp")
+    unfinished.write_text(text, encoding="utf-8")
+    os.replace(unfinished, options.readme)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
