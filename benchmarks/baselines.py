@@ -22,9 +22,10 @@ from benchmarks.regression import GoalRegression, RegressionConfig
 from lamplan.lam import LatentActionModel
 from lamplan.robot import RobotSpec
 from lamplan.train.loop import Budget, OptimiserConfig, train
-from lamplan.weights import fingerprint
+from lamplan.weights import module_fingerprint
 
 BATCH = 64
+CLIPS = 8  # per step, as in the recipe of the latent action model
 HORIZON = {"arm": 3, "mobile": 8}
 FARTHEST = {"arm": 12, "mobile": 16}  # steps; what a goal of the closed loop may be away
 VALIDATION_BATCHES = 8
@@ -37,10 +38,10 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--robot", type=Path, required=True, help="folder with the robot's robot.toml")
     parser.add_argument("--checkpoint", type=Path, required=True, help="the LAM whose encoder and size are used")
     parser.add_argument("--out", type=Path, required=True, help="folder for the trained baselines; a killed run goes on from it")
-    length = parser.add_mutually_exclusive_group(required=True)
-    length.add_argument("--steps", type=positive_int, help="optimiser steps of each of the two baselines")
-    length.add_argument("--minutes", type=float, help="minutes of training for each of the two baselines")
-    parser.add_argument("--clip-frames", type=positive_int, default=5, help="frames per clip of the action-labelled world model")
+    parser.add_argument("--steps", type=positive_int, default=5000,
+                        help="steps of the action-labelled world model: as many as the LAM had (default: 5000)")
+    parser.add_argument("--regression-steps", type=positive_int, default=1500, help="steps of the regression (default: 1500)")
+    parser.add_argument("--clip-frames", type=positive_int, default=4, help="frames per clip of the action-labelled world model")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     args = parser.parse_args(argv)
@@ -48,19 +49,19 @@ def main(argv: list[str] | None = None) -> None:
     robot = RobotSpec.load(args.robot)
     lam = LatentActionModel.load(args.checkpoint).to(args.device)
     training, held_out = split(encode_logs(args.log, robot, lam, args.device))
-    budget = Budget(steps=args.steps, minutes=args.minutes)
-    write_behaviour(args.out, robot, training, fingerprint(args.checkpoint))
-    train_regression(training, held_out, robot, lam, budget, args.out / REGRESSION, args.seed, args.device)
-    train_action_labelled(training, held_out, robot, lam, budget, args.out / ACTION_LABELLED, args.clip_frames, args.seed, args.device)
+    write_behaviour(args.out, robot, training, module_fingerprint(lam.encoder))
+    train_regression(training, held_out, robot, lam, Budget(steps=args.regression_steps), args.out / REGRESSION, args.seed, args.device)
+    train_action_labelled(training, held_out, robot, lam, Budget(steps=args.steps), args.out / ACTION_LABELLED, args.clip_frames,
+                          args.seed, args.device)
     print(f"baselines written to {args.out}")
 
 
-def write_behaviour(out: Path, robot: RobotSpec, episodes: list[EncodedEpisode], checkpoint: str) -> None:
-    """The mean recorded action, and which checkpoint and how many episodes the baselines know."""
+def write_behaviour(out: Path, robot: RobotSpec, episodes: list[EncodedEpisode], encoder: str) -> None:
+    """The mean recorded action, and which encoder and how many episodes the baselines know."""
     mean = torch.cat([episode.actions for episode in episodes]).mean(dim=0).tolist()
     out.mkdir(parents=True, exist_ok=True)
     partial = out / (BEHAVIOUR + ".part")
-    partial.write_text(json.dumps({"robot": robot.name, "mean_action": mean, "episodes": len(episodes), "checkpoint": checkpoint}) + "\n")
+    partial.write_text(json.dumps({"robot": robot.name, "mean_action": mean, "episodes": len(episodes), "encoder": encoder}) + "\n")
     os.replace(partial, out / BEHAVIOUR)
 
 
@@ -108,7 +109,7 @@ def train_action_labelled(training: list[EncodedEpisode], held_out: list[Encoded
     model.action_scale.copy_(actions.std(dim=0).clamp_min(1e-3))
 
     def error(episodes: list[EncodedEpisode], rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-        clip, taken = sample_clips(episodes, BATCH // 2, frames, rng)
+        clip, taken = sample_clips(episodes, CLIPS, frames, rng)
         return F.l1_loss(model(clip[:, :-1], taken), clip[:, 1:]), F.l1_loss(clip[:, :-1], clip[:, 1:])
 
     def loss(step: int) -> tuple[Tensor, dict[str, Tensor]]:

@@ -26,7 +26,7 @@ from lamplan.planner import Planner
 from lamplan.robot import RobotSpec
 from lamplan.rollout import Dynamics, LatentDynamics
 from lamplan.search import CEM
-from lamplan.weights import fingerprint
+from lamplan.weights import module_fingerprint
 
 PLANNERS = ("lam_in_domain", "lam_wild", "action_labelled", "oracle")
 ROWS = ("zero", "random", "prior", "behaviour_mean", "regression", *PLANNERS)
@@ -157,8 +157,8 @@ class Contenders:
             found = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise InputError(f"{path} cannot be read ({error}): give the --out folder of `python -m benchmarks.baselines`.") from None
-        if found["robot"] != self.robot.name or found["checkpoint"] != fingerprint(self.sources.checkpoint):
-            raise InputError(f"the baselines in {self.sources.baselines} were trained for {found['robot']} and the checkpoint with "
-                             f"fingerprint {found['checkpoint']}, not for {self.robot.name} and {self.sources.checkpoint}: train them "
-                             "again with `python -m benchmarks.baselines`.")
+        if found["robot"] != self.robot.name or found["encoder"] != module_fingerprint(self.sources.lam.encoder):
+            raise InputError(f"the baselines in {self.sources.baselines} were trained for {found['robot']} and the encoder with "
+                             f"fingerprint {found['encoder']}, not for {self.robot.name} and that of {self.sources.checkpoint}: train "
+                             "them again with `python -m benchmarks.baselines`.")
         return found

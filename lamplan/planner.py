@@ -136,8 +136,8 @@ class Planner:
         return self.dynamics.encode(batch), single
 
     def _goal(self, goal: Any, episodes: int) -> Tensor:
-        if isinstance(goal, np.ndarray | Tensor) and torch.as_tensor(goal).is_floating_point():
-            features = torch.as_tensor(goal).float()
+        if (isinstance(goal, np.ndarray) and goal.dtype.kind == "f") or (isinstance(goal, Tensor) and goal.is_floating_point()):
+            features = torch.as_tensor(np.ascontiguousarray(goal)).float()
             features = features[None] if features.ndim == 2 else features
             if features.ndim != 3 or not torch.isfinite(features).all():
                 raise InputError(f"an encoded goal holds finite features ([B,] P, D), found shape {tuple(features.shape)}; "

@@ -83,6 +83,15 @@ def check_tensors(tensors: dict[str, Tensor], module: nn.Module, where: str | Pa
             raise CheckpointError(f"{where}: {name} has shape {tuple(tensor.shape)}, expected {tuple(expected[name].shape)}.")
 
 
+def module_fingerprint(module: nn.Module) -> str:
+    """Short hash of a module's weights: features, and models that read them, name their encoder by it."""
+    digest = hashlib.sha256()
+    for name, tensor in module.state_dict().items():
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
 def fingerprint(folder: str | Path) -> str:
     """Short hash of a folder's weights: a controller names the latent action model that it was fitted to by it."""
     path = Path(folder) / WEIGHTS

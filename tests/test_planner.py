@@ -91,6 +91,8 @@ def test_history_dict_and_encoded_goal_are_accepted() -> None:
     expected = planner().plan(image(9, 9, 9), image(30, 9, 9)).actions
     for obs in ([image(0, 0, 0), image(9, 9, 9)], {"front_image": image(9, 9, 9), "proprio": np.zeros(3)}):
         assert np.array_equal(planner().plan(obs, image(30, 9, 9)).actions, expected)
+    mirrored = np.ascontiguousarray(image(30, 9, 9)[:, ::-1])[:, ::-1]  # negative strides
+    assert np.array_equal(planner().plan(image(9, 9, 9), mirrored).actions, expected)
     goal = PointWorld().encode(torch.from_numpy(image(30, 9, 9)))
     assert np.array_equal(planner().plan(image(9, 9, 9), goal).actions, expected)
 

@@ -16,7 +16,7 @@ from lamplan.models.layers import Block, grid_positions, rope_tables
 
 @dataclass(frozen=True)
 class MaskedConfig:
-    target: Literal["features", "pixels"] = "features"
+    target: Literal["features", "pixels"] = "pixels"
     width: int = 128  # predictor
     depth: int = 2
     heads: int = 4

@@ -14,8 +14,6 @@ from lamplan.report.results import Results, Row
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from lamplan.planner import Plan
-
 REFERENCE_COLOUR, MEASURED_COLOUR = "#9aa5b1", "#1f6feb"
 
 
@@ -55,23 +53,6 @@ def paths_from_above(paths: Mapping[str, np.ndarray], path: Path, title: str) ->
     axes.set_ylabel("y (m)")
     axes.set_title(title, loc="left", fontsize=10)
     axes.legend(frameon=False, fontsize=8)
-    return _save(figure, path)
-
-
-def plot_plan(plan: Plan, path: Path) -> Path:
-    """Draws a plan: the best cost over the search's iterations, and its actions; of a batch, the first episode."""
-    actions = plan.actions.reshape(-1, *plan.actions.shape[-2:])[0]
-    curve = plan.cost_curve.reshape(len(plan.cost_curve), -1)[:, 0]
-    figure = _figure(8.0, 3.0)
-    left, right = figure.subplots(1, 2)
-    left.plot(np.arange(1, len(curve) + 1), curve, marker=".", color=MEASURED_COLOUR)
-    left.set_xlabel("iteration")
-    left.set_ylabel("best cost")
-    for name, values in zip(plan.names, actions.T, strict=True):
-        right.plot(np.arange(len(values)), values, marker=".", label=name)
-    right.set_xlabel("step")
-    right.set_ylabel("action (m, rad)")
-    right.legend(frameon=False, fontsize=7)
     return _save(figure, path)
 
 

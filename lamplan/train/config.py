@@ -25,8 +25,8 @@ class PretrainConfig:
     optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
     encoder_share: float = 0.3  # of the time, for the encoder
     encoder_batch: int = 32  # pairs of frames
-    batch: int = 16  # clips
-    clip_frames: int = 5  # of which the first clip_frames - 1 are contexts of teacher forcing
+    batch: int = 8  # clips
+    clip_frames: int = 4  # of which the first clip_frames - 1 are contexts of teacher forcing
     seed: int = 0
 
 

@@ -18,6 +18,7 @@ from tqdm import tqdm
 from lamplan.errors import DataError
 from lamplan.models.encoder import Encoder
 from lamplan.video import find_videos, read_clip
+from lamplan.weights import module_fingerprint
 
 VALIDATION_SHARE = 0.04
 
@@ -110,11 +111,8 @@ def _decode(videos: list[Path], folder: Path, target: Path, size: int, fps: floa
 
 def feature_store(frames: ClipStore, encoder: Encoder, cache: Path, name: str, batch: int = 64) -> ClipStore:
     """Standardised features (N, P, D) of a store of frames, float16, encoded once and kept under `cache`."""
-    digest = hashlib.sha256()
-    for tensor in encoder.state_dict().values():
-        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    digest.update(str(getattr(frames.data, "filename", name)).encode())
-    target = cache / f"features-{digest.hexdigest()[:16]}"
+    video = Path(str(getattr(frames.data, "filename", name))).parent.name
+    target = cache / f"features-{module_fingerprint(encoder)}-{video}"
     if not (target / "starts.npy").exists():
         target.mkdir(parents=True, exist_ok=True)
         side, width, count = encoder.config.side, encoder.config.width, len(frames.data)

@@ -28,7 +28,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Sources:
     spec = RobotSpec.load(robot)
     log = tiny.log(folder / "log.hdf5", spec, episodes=4)
     baselines.main(["--log", str(log), "--robot", str(robot), "--checkpoint", str(folder / "checkpoint"), "--out", str(folder / "out"),
-                    "--steps", "30", "--device", "cpu"])
+                    "--steps", "30", "--regression-steps", "30", "--device", "cpu"])
     return Sources(robot, folder / "checkpoint", None, folder / "out", "cpu")
 
 

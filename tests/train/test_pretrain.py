@@ -26,7 +26,7 @@ ROBOT = Path(__file__).parents[2] / "controllers" / "rover" / "robot.toml"
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny.videos(tmp_path_factory.mktemp("data") / "videos")
+    return tiny.videos(tmp_path_factory.mktemp("data") / "videos", count=40)
 
 
 @pytest.fixture(scope="module")
@@ -135,7 +135,7 @@ def test_fitting_a_controller_and_planning_with_it(checkpoint: Path, tmp_path: P
     (robot / "robot.toml").write_bytes(ROBOT.read_bytes())
     spec = RobotSpec.load(robot)
     log = tiny.log(tmp_path / "log.hdf5", spec, episodes=40)
-    result = fit([log], robot, checkpoint, budget=Budget(steps=60), run=tmp_path / "run")
+    result = fit([log], robot, checkpoint, budget=Budget(steps=150), run=tmp_path / "run")
     assert result["latent_error"] < 1.0
     assert (robot / "tiny" / "README.md").read_text().startswith("# Controller of rover")
     plan = Planner.load(checkpoint, robot).plan(np.zeros((32, 32, 3), np.uint8), np.zeros((32, 32, 3), np.uint8))
