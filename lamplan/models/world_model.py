@@ -24,7 +24,7 @@ class WorldModel(nn.Module):
     """Block-causal transformer: frame t sees frames 0..t and the actions of each, and predicts frame t+1.
 
     The output is the present frame plus a change that starts at zero: an untrained model copies the last frame. The action
-    is added to the tokens at the input and also modulates every norm (frame-wise AdaLN-zero).
+    is added to the tokens at the input and also modulates every norm (frame-wise AdaLN).
     """
 
     cos: Tensor
