@@ -64,7 +64,7 @@ def read_labelled(logs: list[Path], lam: LatentActionModel, spec: RobotSpec) -> 
     return LabelledFeatures(features, actions)
 
 
-def fit(logs: list[Path], robot: Path, checkpoint: Path, *, budget: Budget, run: Path, batch: int = 64, seed: int = 0,
+def fit(logs: list[Path], robot: Path, checkpoint: Path, *, budget: Budget, run: Path, batch: int = 32, seed: int = 0,
         config: ControllerConfig | None = None) -> dict[str, float]:
     """Fits the robot's controller to the inferred latents of its logs (L2), writes it beside robot.toml, returns its scores.
 
@@ -78,15 +78,17 @@ def fit(logs: list[Path], robot: Path, checkpoint: Path, *, budget: Budget, run:
     torch.manual_seed(seed)
     controller = new_controller(config, lam, spec)
     _measure_actions(controller, training)
+    # The targets never change: inferred once, not at every step.
+    targets = infer_latents(lam, training)
     windows = training.windows(2)
     validation = held_out.read(held_out.windows(2)[:256], 2)
 
     def loss(step: int) -> tuple[Tensor, dict[str, Tensor]]:
         rows = np.random.default_rng((seed, step)).integers(len(windows), size=batch)
-        clip, actions = training.read([windows[row] for row in rows], 2)
-        with torch.no_grad():
-            target = lam.infer(clip[:, 0], clip[:, 1])
-        value = F.mse_loss(controller(clip[:, 0], actions[:, 0]), target)
+        chosen = [windows[row] for row in rows]
+        s = torch.stack([training.features[e][t] for e, t in chosen]).float()
+        actions = torch.stack([training.actions[e][t] for e, t in chosen])
+        value = F.mse_loss(controller(s, actions), torch.stack([targets[e][t] for e, t in chosen]))
         return value, {"l2": value}
 
     done = train(controller, loss, budget, run, title=f"controller {spec.name}", config=OptimiserConfig(), seed=seed,
@@ -96,6 +98,13 @@ def fit(logs: list[Path], robot: Path, checkpoint: Path, *, budget: Budget, run:
                                                           "Latent action model": {"checkpoint": fingerprint(checkpoint)}},
                {"controller": done})
     return done.validation
+
+
+@torch.no_grad()
+def infer_latents(lam: LatentActionModel, labelled: LabelledFeatures) -> list[Tensor]:
+    """Per episode, the latents (T-1, Z) inferred between consecutive frames."""
+    episodes = tqdm(labelled.features, desc="infer latents", unit="episode", dynamic_ncols=True)
+    return [lam.infer(f[:-1].float(), f[1:].float()) for f in episodes]
 
 
 def _measure_actions(controller: Controller, labelled: LabelledFeatures) -> None:

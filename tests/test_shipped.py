@@ -1,0 +1,48 @@
+"""What is shipped works: the checkpoint understands motion that it never saw, and both robots plan with it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+
+import envs  # noqa: F401  registers the environments
+from lamplan import CEM, LatentActionModel, Planner
+
+CHECKPOINT = Path("checkpoints/wild-small")
+WORLDS = {"panda": ("lamplan/Tabletop-v0", {"task": "reach", "wrist": False}), "rover": ("lamplan/Rover-v0", {})}
+
+
+@pytest.fixture(scope="module", params=sorted(WORLDS))
+def play(request: pytest.FixtureRequest) -> tuple[str, np.ndarray]:
+    """The robot's name and frames (T, H, W, 3) of recorded play from a held-out seed."""
+    name, settings = WORLDS[request.param]
+    world = gym.make(name, **settings)
+    obs, _ = world.reset(seed=1_900_000)
+    camera = "exterior_image" if request.param == "panda" else "front_image"
+    frames, rng = [obs[camera]], np.random.default_rng(0)
+    for _ in range(12):
+        obs, *_ = world.step(world.unwrapped.random_motion(rng))  # type: ignore[attr-defined]
+        frames.append(obs[camera])
+    world.close()
+    return request.param, np.stack(frames)
+
+
+@torch.inference_mode()
+def test_latents_of_unseen_play_carry_its_motion(root: Path, play: tuple[str, np.ndarray]) -> None:
+    lam = LatentActionModel.load(root / CHECKPOINT)
+    errors = lam.diagnose(lam.encode(torch.from_numpy(play[1])).unfold(0, 4, 1).permute(0, 3, 1, 2))
+    assert errors["inferred"] < errors["copy"]
+    assert errors["inferred"] < errors["shuffled"]
+
+
+def test_the_robot_plans_within_its_limits(root: Path, play: tuple[str, np.ndarray]) -> None:
+    name, frames = play
+    planner = Planner.load(root / CHECKPOINT, root / "controllers" / name, search=CEM(samples=32, iterations=3, elites=6))
+    plan = planner.plan(frames[0], frames[3])
+    assert plan.actions.shape == (3, planner.robot.action_dim)
+    assert (plan.actions >= planner.robot.low).all() and (plan.actions <= planner.robot.high).all()
+    assert plan.cost < plan.start_cost
