@@ -13,22 +13,21 @@ from torch import Tensor
 
 from lamplan.lam import LatentActionModel
 from lamplan.models.controller import Controller
-from lamplan.models.world_model import KeysValues, WorldModel
+from lamplan.models.world_model import Memory, WorldModel
 
 
 @dataclass(frozen=True)
 class Past:
-    """What all candidates of an episode share: the present frame (B, P, D), and keys and values of earlier frames."""
+    """What all candidates of an episode share: the present frame (B, P, D), and the memory of earlier frames."""
 
     present: Tensor
-    earlier: KeysValues | None
+    earlier: Memory | None
 
     def __len__(self) -> int:
         return len(self.present)
 
     def episode(self, b: int) -> Past:
-        earlier = None if self.earlier is None else [(k[b : b + 1], v[b : b + 1]) for k, v in self.earlier]
-        return Past(self.present[b : b + 1], earlier)
+        return Past(self.present[b : b + 1], self.earlier and self.earlier.each(lambda x: x[b : b + 1]))
 
 
 class ActionMap(Protocol):
@@ -80,7 +79,7 @@ class WorldModelDynamics:
         # The first step's context depends on the present frame alone, so its candidates share it.
         z = self.action_map.latents(self.action_map.context(s), actions[:, :, 0]).flatten(0, 1)
         s = s.repeat_interleave(candidates, dim=0)
-        seen = past.earlier and [(k.repeat_interleave(candidates, dim=0), v.repeat_interleave(candidates, dim=0)) for k, v in past.earlier]
+        seen = past.earlier and past.earlier.each(lambda x: x.repeat_interleave(candidates, dim=0))
         frames = []
         for h in range(horizon):
             if h:

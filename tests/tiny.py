@@ -35,6 +35,7 @@ heads = 2
 width = 24
 depth = 1
 heads = 2
+context = 2
 max_frames = 8
 """
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -17,7 +18,21 @@ class WorldModelConfig:
     width: int = 128
     depth: int = 5
     heads: int = 4
+    context: int = 3  # frames that a prediction sees, the present one included; also the longest window of training
     max_frames: int = 16  # longest past plus horizon
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What the next step needs of the frames before it: per layer their keys and values (B, h, tokens, d), the last
+    `context - 1` frames alone, and how many frames there have been in all, which is the next one's position in time."""
+
+    keys_values: KeysValues
+    frames: int
+
+    def each(self, change: Callable[[Tensor], Tensor]) -> Memory:
+        """The memory with every tensor changed in the same way: an episode picked, or repeated for its candidates."""
+        return Memory([(change(k), change(v)) for k, v in self.keys_values], self.frames)
 
 
 class WorldModel(nn.Module):
@@ -49,16 +64,19 @@ class WorldModel(nn.Module):
         """Teacher forcing: predictions (B, T, P, D) of frames 1..T from frames 0..T-1 and their actions."""
         frames = s_BTPD.shape[1]
         frame = torch.arange(frames * self.patches, device=s_BTPD.device) // self.patches
-        mask = None if frames == 1 else frame[:, None] >= frame[None, :]
+        age = frame[:, None] - frame[None, :]
+        mask = None if frames == 1 else (age >= 0) & (age < self.config.context)
         return self._run(s_BTPD, a_BTA, 0, mask, None)[0]
 
-    def step(self, s_BPD: Tensor, a_BA: Tensor, past: KeysValues | None) -> tuple[Tensor, KeysValues]:
-        """One step on: the next frame (B, P, D), and the keys and values of all frames so far, `past` of the next call."""
-        first = 0 if past is None else past[0][0].shape[2] // self.patches
+    def step(self, s_BPD: Tensor, a_BA: Tensor, past: Memory | None) -> tuple[Tensor, Memory]:
+        """One step on: the next frame (B, P, D), and the memory that the next call takes as `past`."""
+        first = 0 if past is None else past.frames
         if first >= self.config.max_frames:
             raise ValueError(f"the world model sees at most {self.config.max_frames} frames (past and horizon together).")
-        s_next, past = self._run(s_BPD[:, None], a_BA[:, None], first, None, past)
-        return s_next[:, 0], past
+        s_next, seen = self._run(s_BPD[:, None], a_BA[:, None], first, None, None if past is None else past.keys_values)
+        kept = (self.config.context - 1) * self.patches
+        memory = Memory(seen, first + 1).each(lambda x: x[:, :, max(0, x.shape[2] - kept) :])
+        return s_next[:, 0], memory
 
     def _run(self, s_BTPD: Tensor, a_BTA: Tensor, first: int, mask: Tensor | None,
              past: KeysValues | None) -> tuple[Tensor, KeysValues]:

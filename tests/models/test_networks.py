@@ -20,7 +20,7 @@ from lamplan.rollout import LatentDynamics, Past, goal_costs
 
 ENCODER = EncoderConfig(image_size=32, patch=8, width=24, depth=2, heads=2)
 LAM = LAMConfig(latent_dim=8, encoder=ENCODER, inverse_dynamics=InverseDynamicsConfig(width=24, depth=1, heads=2),
-                world_model=WorldModelConfig(width=24, depth=2, heads=2, max_frames=8))
+                world_model=WorldModelConfig(width=24, depth=2, heads=2, context=3, max_frames=8))
 
 
 def scrambled(module: nn.Module) -> nn.Module:
