@@ -49,6 +49,10 @@ class ActionLabelledWorldModel(nn.Module):
         """Predictions (B, T, P, D) of the next frames from frames and the actions taken at each."""
         return self.world_model(s_BTPD, self.standardise(actions_BTA))
 
+    def imagine(self, s_BPD: Tensor, actions_BTA: Tensor) -> Tensor:
+        """A rollout (B, T, P, D) of its own predictions from one frame and the actions taken from there on."""
+        return self.world_model.imagine(s_BPD, self.standardise(actions_BTA))
+
     def save(self, folder: Path) -> None:
         save_folder(folder, KIND, asdict(self.config), self)
 

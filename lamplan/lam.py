@@ -60,18 +60,24 @@ class LatentActionModel(nn.Module):
         """The next features (B, P, D) from frames (B, T, P, D) and the latent (B, T, Z) taken at each of them."""
         return self.world_model(past, z)[:, -1]
 
-    def loss(self, clip: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """One-step L1 under teacher forcing plus the price of the latent, on clips (B, T+1, P, D) of features."""
+    def loss(self, clip: Tensor, imagined: bool = False) -> tuple[Tensor, dict[str, Tensor]]:
+        """L1 of the predicted frames plus the price of the latent, on clips (B, T+1, P, D) of features.
+
+        Predictions are one step each under teacher forcing (the paper's loss), or, `imagined`, a rollout of the model's own
+        predictions from the first frame, which is how a planner uses it (JEPA-WMs, arXiv 2512.24497, find that this helps).
+        """
         s, s_next = clip[:, :-1], clip[:, 1:]
         parameters = self.inverse_dynamics(s.flatten(0, 1), s_next.flatten(0, 1)).unflatten(0, s.shape[:2])
         z, nats = self.bottleneck.sample(parameters)
-        l1 = F.l1_loss(self.world_model(s, z), s_next)
-        return l1 + self.bottleneck.weight * nats, {"l1": l1, "nats": nats}
+        predicted = self.world_model.imagine(s[:, 0], z) if imagined else self.world_model(s, z)
+        l1 = F.l1_loss(predicted, s_next)
+        return l1 + self.bottleneck.weight * nats, {"rollout_l1" if imagined else "l1": l1, "nats": nats}
 
     @torch.inference_mode()
     def diagnose(self, clip: Tensor) -> dict[str, float]:
         """What tells a latent action model from a copier: one-step L1 on clips (B, T+1, P, D) with inferred latents, with
-        latents of other clips, with zero latents, and of copying the last frame; and the latent's capacity in nats."""
+        latents of other clips, with zero latents, and of copying the last frame; the same of the last frame of
+        a rollout over the clip, and of copying the first; and the latent's capacity in nats."""
         s, s_next = clip[:, :-1], clip[:, 1:]
         parameters = self.inverse_dynamics(s.flatten(0, 1), s_next.flatten(0, 1)).unflatten(0, s.shape[:2])
         z, nats = self.bottleneck.mean(parameters), self.bottleneck.sample(parameters)[1]
@@ -79,6 +85,8 @@ class LatentActionModel(nn.Module):
                 "shuffled": F.l1_loss(self.world_model(s, z.roll(1, dims=0)), s_next).item(),
                 "zero": F.l1_loss(self.world_model(s, torch.zeros_like(z)), s_next).item(),
                 "copy": F.l1_loss(s, s_next).item(),
+                "rollout": F.l1_loss(self.world_model.imagine(s[:, 0], z)[:, -1], s_next[:, -1]).item(),
+                "rollout_copy": F.l1_loss(s[:, 0], s_next[:, -1]).item(),
                 "nats": nats.item()}
 
     def save(self, folder: str | Path) -> None:

@@ -78,6 +78,15 @@ class WorldModel(nn.Module):
         memory = Memory(seen, first + 1).each(lambda x: x[:, :, max(0, x.shape[2] - kept) :])
         return s_next[:, 0], memory
 
+    def imagine(self, s_BPD: Tensor, a_BTA: Tensor) -> Tensor:
+        """A rollout of its own predictions: frames 1..T (B, T, P, D) from frame 0 (B, P, D) and the actions at frames 0..T-1."""
+        frames: list[Tensor] = []
+        memory = None
+        for a_BA in a_BTA.unbind(1):
+            s_BPD, memory = self.step(s_BPD, a_BA, memory)
+            frames.append(s_BPD)
+        return torch.stack(frames, dim=1)
+
     def _run(self, s_BTPD: Tensor, a_BTA: Tensor, first: int, mask: Tensor | None,
              past: KeysValues | None) -> tuple[Tensor, KeysValues]:
         span = slice(first * self.patches, (first + s_BTPD.shape[1]) * self.patches)

@@ -27,6 +27,7 @@ class PretrainConfig:
     encoder_batch: int = 32  # pairs of frames
     batch: int = 8  # clips
     clip_frames: int = 4  # of which the first clip_frames - 1 are contexts of teacher forcing
+    imagined: float = 0.0  # share of the steps whose loss is over a rollout instead of teacher forcing
     seed: int = 0
 
 

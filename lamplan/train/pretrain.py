@@ -120,7 +120,8 @@ def train_lam(model: LatentActionModel, stores: list[ClipStore], names: list[str
     held_out = {name: validation_windows(store, config.clip_frames, 64).float() for name, store in zip(names, stores, strict=True)}
 
     def loss(step: int) -> tuple[Tensor, dict[str, Tensor]]:
-        return model.loss(sampler.draw(step, config.batch).float())
+        imagined = torch.rand(()).item() < config.imagined
+        return model.loss(sampler.draw(step, config.batch).float(), imagined)
 
     def validate() -> dict[str, float]:
         return {f"{name}/{key}": value for name, clip in held_out.items() for key, value in model.diagnose(clip).items()}
