@@ -125,7 +125,8 @@ def train_action_labelled(training: list[EncodedEpisode], held_out: list[Encoded
                 "rollout": F.l1_loss(model.imagine(clip[:, 0], taken)[:, -1], clip[:, -1]).item(),
                 "rollout_copy": F.l1_loss(clip[:, 0], clip[:, -1]).item()}
 
-    train(model, loss, budget, out, title=ACTION_LABELLED, config=OptimiserConfig(learning_rate=LEARNING_RATE), seed=seed, validate=validate)
+    train(model, loss, budget, out, title=ACTION_LABELLED, config=OptimiserConfig(learning_rate=LEARNING_RATE), seed=seed,
+          validate=validate)
     model.save(out)
     return model.eval().requires_grad_(False)
 

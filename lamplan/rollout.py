@@ -96,7 +96,12 @@ class LatentDynamics(WorldModelDynamics):
         super().__init__(lam, lam.world_model, controller)
 
 
-def goal_costs(dynamics: Dynamics, past: Past, goal: Tensor, actions: Tensor, chunk: int = 100) -> Tensor:
+CHUNK = 32
+"""Candidates in flight: few enough that what passes between two layers stays in a core's cache (16 to 32 took a third less time
+per candidate than 64 or 100)."""
+
+
+def goal_costs(dynamics: Dynamics, past: Past, goal: Tensor, actions: Tensor, chunk: int = CHUNK) -> Tensor:
     """Mean squared distance (B, N) between goal (B, P, D) and the last imagined frame of actions (B, N, H, A).
 
     Candidates go through `chunk` at a time, so that memory does not grow with their number.

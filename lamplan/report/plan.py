@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
-from matplotlib.figure import Figure
+
+from lamplan.report.plots import new_figure, save_figure
 
 
-def plot_plan(actions: np.ndarray, cost_curve: np.ndarray, start_cost: np.ndarray, names: tuple[str, ...], path: Path) -> None:
-    """Writes a PNG: on the left the best cost over the search's iterations, on the right the actions ([B,] H, A) of the first episode."""
-    figure = Figure(figsize=(9, 3.2), layout="constrained")
+def plot_plan(actions: np.ndarray, cost_curve: np.ndarray, start_cost: np.ndarray, names: tuple[str, ...], path: Path) -> Path:
+    """Draws the best cost over the search's iterations, and beside it the actions ([B,] H, A) of the first episode."""
+    figure = new_figure(9, 3.2)
     left, right = figure.subplots(1, 2)
     left.plot(np.arange(1, len(cost_curve) + 1), cost_curve.reshape(len(cost_curve), -1), marker=".")
     left.axhline(float(np.mean(start_cost)), color="grey", linestyle="--", label="before moving")
@@ -21,6 +21,4 @@ def plot_plan(actions: np.ndarray, cost_curve: np.ndarray, start_cost: np.ndarra
         right.plot(np.arange(len(values)), values, marker="o", label=name)
     right.set(xlabel="step", ylabel="action (m, rad)")
     right.legend(fontsize="small")
-    partial = path.with_suffix(".tmp")
-    figure.savefig(partial, dpi=120, format="png")
-    os.replace(partial, path)
+    return save_figure(figure, path)

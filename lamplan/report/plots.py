@@ -19,7 +19,7 @@ REFERENCE_COLOUR, MEASURED_COLOUR = "#9aa5b1", "#1f6feb"
 
 def bar_chart(rows: list[Row], path: Path) -> Path:
     """Bars with 95 % intervals for rows of one task and metric; rows named `lam*` stand out, `zero` is drawn as a line."""
-    figure = _figure(6.4, 0.8 + 0.36 * len(rows))
+    figure = new_figure(6.4, 0.8 + 0.36 * len(rows))
     axes = figure.subplots()
     places = np.arange(len(rows))[::-1]
     values = np.array([row.value for row in rows])
@@ -33,7 +33,7 @@ def bar_chart(rows: list[Row], path: Path) -> Path:
     axes.set_xlabel(f"{rows[0].metric} ({rows[0].unit}), mean and 95 % interval, n = {max(row.n for row in rows)}")
     axes.set_title(rows[0].task, loc="left", fontsize=10)
     axes.spines[["top", "right"]].set_visible(False)
-    return _save(figure, path)
+    return save_figure(figure, path)
 
 
 def all_bar_charts(results: Results, folder: Path) -> list[Path]:
@@ -44,7 +44,7 @@ def all_bar_charts(results: Results, folder: Path) -> list[Path]:
 
 def paths_from_above(paths: Mapping[str, np.ndarray], path: Path, title: str) -> Path:
     """Draws named paths (T, 2) in metres on equal axes; the path named `true` is black."""
-    figure = _figure(4.2, 4.2)
+    figure = new_figure(4.2, 4.2)
     axes = figure.subplots()
     for name, points in paths.items():
         axes.plot(points[:, 0], points[:, 1], marker=".", lw=1.2, label=name, color="black" if name == "true" else None)
@@ -53,17 +53,17 @@ def paths_from_above(paths: Mapping[str, np.ndarray], path: Path, title: str) ->
     axes.set_ylabel("y (m)")
     axes.set_title(title, loc="left", fontsize=10)
     axes.legend(frameon=False, fontsize=8)
-    return _save(figure, path)
+    return save_figure(figure, path)
 
 
-def _figure(width_inch: float, height_inch: float) -> Figure:
+def new_figure(width_inch: float, height_inch: float) -> Figure:
     """A figure that belongs to no window system; matplotlib is loaded here so that tables work without it."""
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width_inch, height_inch), dpi=120, layout="constrained")
 
 
-def _save(figure: Figure, path: Path) -> Path:
+def save_figure(figure: Figure, path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".part.png")
     figure.savefig(partial)

@@ -104,6 +104,15 @@ def test_rollout_with_shared_past_equals_plain_recomputation() -> None:
                     seen = torch.cat([seen, following[:, None]], dim=1)
 
 
+def test_a_rollout_is_what_teacher_forcing_says_of_the_same_frames() -> None:
+    model = scrambled(WorldModel(LAM.world_model, 24, 4, 8))
+    start, actions = torch.randn(2, 16, 24), torch.randn(2, 5, 8)
+    with torch.inference_mode():
+        imagined = model.imagine(start, actions)  # type: ignore[operator]
+        seen = torch.cat([start[:, None], imagined[:, :-1]], dim=1)
+        torch.testing.assert_close(model(seen, actions), imagined, rtol=1e-4, atol=1e-4)
+
+
 def test_costs_do_not_depend_on_the_chunk() -> None:
     lam = scrambled(LatentActionModel(LAM))
     controller = scrambled(Controller(ControllerConfig(width=24, depth=1, heads=2), 24, 4, 3, 8))
