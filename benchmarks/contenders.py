@@ -15,7 +15,7 @@ from benchmarks.action_labelled import ActionLabelledWorldModel
 from benchmarks.baselines import ACTION_LABELLED, BEHAVIOUR, REGRESSION
 from benchmarks.dynamics import ActionLabelledDynamics, OnDevice, Shaped
 from benchmarks.oracle import Oracle
-from benchmarks.planned import Planned
+from benchmarks.planned import Planned, Proposed
 from benchmarks.policies import Constant, Policy, Random
 from benchmarks.regression import GoalRegression, RegressionPolicy
 from benchmarks.shapes import Shape
@@ -28,8 +28,8 @@ from lamplan.rollout import Dynamics, LatentDynamics
 from lamplan.search import CEM
 from lamplan.weights import module_fingerprint
 
-PLANNERS = ("lam_in_domain", "lam_wild", "action_labelled", "oracle")
-ROWS = ("zero", "random", "prior", "behaviour_mean", "regression", *PLANNERS)
+PLANNERS = ("lam_in_domain", "lam_in_domain_proposals", "lam_wild", "action_labelled", "oracle")
+ROWS = ("zero", "random", "prior", "behaviour_mean", "regression", "proposal", *PLANNERS)
 ENCODE_CHUNK = 64
 
 
@@ -122,7 +122,9 @@ class Contenders:
             return RegressionPolicy(GoalRegression.load(self._baseline(REGRESSION)), self.sources.lam, robot, horizon, self.sources.device)
         if name == "oracle":
             return Oracle(self.encode, robot, self.oracle.cem(self._search_steps), self.shape, horizon)
-        return Planned(name, self._planner(self._dynamics(name)), self.shape, horizon)
+        if name == "proposal":
+            return Proposed(self._placed(self._dynamics(name)), robot, horizon)
+        return Planned(name, self._planner(name), self.shape, horizon)
 
     def _dynamics(self, name: str) -> Dynamics:
         device, lam = self.sources.device, self.sources.lam
@@ -135,12 +137,14 @@ class Contenders:
             lam = LatentActionModel.load(checkpoint).to(device)
         return LatentDynamics(lam, load_controller(self.sources.robot_folder, checkpoint, lam, self.robot).to(device))
 
-    def _planner(self, dynamics: Dynamics) -> Planner:
-        if self.sources.device != "cpu":
-            dynamics = OnDevice(dynamics, self.sources.device)
+    def _planner(self, name: str) -> Planner:
+        dynamics, proposals = self._placed(self._dynamics(name)), name == "lam_in_domain_proposals"
         if self.shape is not None:
-            dynamics = Shaped(dynamics, self.shape, self.horizon)
-        return Planner(dynamics, self.robot, self.search.cem(self._search_steps))
+            dynamics = Shaped(dynamics, self.shape, self.horizon, self.robot)
+        return Planner(dynamics, self.robot, self.search.cem(self._search_steps), proposals=proposals)
+
+    def _placed(self, dynamics: Dynamics) -> Dynamics:
+        return dynamics if self.sources.device == "cpu" else OnDevice(dynamics, self.sources.device)
 
     @property
     def _search_steps(self) -> int:

@@ -16,7 +16,7 @@ from benchmarks import manipulation, navigation
 from benchmarks.contenders import Contenders, SearchBudget, Sources
 from benchmarks.options import FIRST_HELD_OUT_SEED, guarded
 from benchmarks.run import Run
-from benchmarks.shapes import arc, straight_line
+from benchmarks.shapes import Arc, StraightLine
 from lamplan.report import Results, table
 from lamplan.report.html import write_report
 from lamplan.report.results import current_commit, describe_device
@@ -64,9 +64,9 @@ def demo_rover(robot: Path, checkpoint: Path, out: Path) -> Run:
     """Open-loop plans and a drive of the rover."""
     sources = Sources(robot, checkpoint, None, None, "cpu")
     run = begin("demo (rover)", out, recon=str(ROVER_SEARCH), closed_loop=str(DRIVE_SEARCH))
-    contenders = Contenders(sources, navigation.HORIZON, ROVER_SEARCH, NO_ORACLE, straight_line)
+    contenders = Contenders(sources, navigation.HORIZON, ROVER_SEARCH, NO_ORACLE, StraightLine())
     navigation.open_loop(contenders, ROWS, "recon", ROVER_EPISODES, 0, run)
-    contenders = Contenders(sources, navigation.HORIZON, DRIVE_SEARCH, NO_ORACLE, arc)
+    contenders = Contenders(sources, navigation.HORIZON, DRIVE_SEARCH, NO_ORACLE, Arc())
     navigation.closed_loop(contenders, ["prior", "lam_in_domain"], DRIVES, 0, run)
     return run
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from benchmarks.action_labelled import ActionLabelledWorldModel
 from benchmarks.shapes import Shape
 from lamplan.lam import LatentActionModel
-from lamplan.rollout import Dynamics, Past, WorldModelDynamics
+from lamplan.robot import RobotSpec
+from lamplan.rollout import Dynamics, Past, Proposal, WorldModelDynamics
 
 
 class StandardisedActions:
@@ -33,8 +35,8 @@ class ActionLabelledDynamics(WorldModelDynamics):
 class Shaped:
     """Dynamics whose plan is a single action that `shape` spreads over `steps` steps; the search has horizon 1."""
 
-    def __init__(self, inner: Dynamics, shape: Shape, steps: int) -> None:
-        self.inner, self.shape, self.steps = inner, shape, steps
+    def __init__(self, inner: Dynamics, shape: Shape, steps: int, robot: RobotSpec) -> None:
+        self.inner, self.shape, self.steps, self.robot = inner, shape, steps, robot
 
     def encode(self, images: Tensor) -> Tensor:
         return self.inner.encode(images)
@@ -43,7 +45,14 @@ class Shaped:
         return self.inner.start(frames)
 
     def rollout(self, past: Past, actions: Tensor) -> Tensor:
-        return self.inner.rollout(past, self.shape(actions, self.steps))
+        return self.inner.rollout(past, self.shape.spread(actions, self.steps))
+
+    def propose(self, past: Past, goal: Tensor) -> Proposal | None:
+        seen = self.inner.propose(past, goal)
+        if seen is None:
+            return None
+        action = self.shape.narrow(seen.displacement.double().numpy(), self.steps, self.robot)
+        return Proposal(torch.from_numpy(action).float(), seen.spread / self.steps)
 
 
 class OnDevice:
@@ -61,3 +70,7 @@ class OnDevice:
 
     def rollout(self, past: Past, actions: Tensor) -> Tensor:
         return self.inner.rollout(Past(past.present.to(self.device), past.earlier), actions.to(self.device)).cpu()
+
+    def propose(self, past: Past, goal: Tensor) -> Proposal | None:
+        seen = self.inner.propose(Past(past.present.to(self.device), past.earlier), goal.to(self.device))
+        return seen and Proposal(seen.displacement.cpu(), seen.spread.cpu())

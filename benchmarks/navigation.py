@@ -21,7 +21,7 @@ from benchmarks.open_loop import decide_all
 from benchmarks.options import benchmark_parser, chosen, guarded, positive_int
 from benchmarks.recon import path_errors
 from benchmarks.run import Run
-from benchmarks.shapes import Shape, arc, straight_line
+from benchmarks.shapes import Arc, Shape, StraightLine
 from benchmarks.trajectories import as_seen_from_start, follow
 from benchmarks.windows import Recorder, Windows, cached, drive
 from lamplan.report import Results
@@ -30,7 +30,7 @@ from lamplan.report.results import describe_device
 
 HORIZON = 8
 PARTS = ("recon", "arc", "closed_loop")
-SHAPES: dict[str, Shape] = {"recon": straight_line, "arc": arc}
+SHAPES: dict[str, Shape] = {"recon": StraightLine(), "arc": Arc()}
 # Sub-goals lie about 2 m apart, 8 steps of driving; some patience is left for turning.
 SETTING = Setting(plans=30, execute=2, patience=7, stops=True)
 NEARER_M = 0.1  # by how much a drive must end nearer than it began
@@ -67,7 +67,7 @@ def main(argv: list[str] | None = None) -> None:
         names = rows if part == "recon" else [row for row in rows if row in PLANNERS]
         open_loop(contenders, names, part, args.episodes or (8 if quick else 100), oracle_episodes, run)
     if "closed_loop" in parts:
-        contenders = Contenders(sources, HORIZON, closed_search, closed_oracle_search, arc)
+        contenders = Contenders(sources, HORIZON, closed_search, closed_oracle_search, Arc())
         closed_loop(contenders, rows, args.closed_episodes or (2 if quick else 20), closed_oracle_episodes, run)
     run.finish()
 

@@ -53,4 +53,4 @@ class Oracle:
         return self.robot.clip(self._spread(found.actions)[0])
 
     def _spread(self, actions: Tensor) -> np.ndarray:
-        return (actions if self.shape is None else self.shape(actions, self.steps)).double().numpy()
+        return (actions if self.shape is None else self.shape.spread(actions, self.steps)).double().numpy()

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 
 from benchmarks.policies import Decision, Situation
 from benchmarks.shapes import Shape
 from lamplan.planner import Planner
+from lamplan.robot import RobotSpec
+from lamplan.rollout import Dynamics
 
 
 class Planned:
@@ -22,5 +25,25 @@ class Planned:
         plan = self.planner.plan(situation.images, situation.goals, seed=situation.seed, constraint=situation.constraint)
         actions = plan.actions
         if self.shape is not None:
-            actions = self.shape(torch.from_numpy(actions), self.steps).numpy()
+            actions = self.shape.spread(torch.from_numpy(actions), self.steps).numpy()
         return Decision(actions, plan.predicted[:, -1])
+
+
+class Proposed:
+    """What the latent inferred straight from here to the goal amounts to for the robot, divided among the steps; no search."""
+
+    name = "proposal"
+
+    def __init__(self, dynamics: Dynamics, robot: RobotSpec, steps: int) -> None:
+        self.dynamics, self.robot, self.steps = dynamics, robot, steps
+
+    def reset(self) -> None:
+        pass
+
+    @torch.inference_mode()
+    def decide(self, situation: Situation) -> Decision:
+        now, goal = (self.dynamics.encode(torch.from_numpy(images)) for images in (situation.images, situation.goals))
+        seen = self.dynamics.propose(self.dynamics.start(now[:, None]), goal)
+        assert seen is not None  # built on a latent action model alone
+        action = self.robot.split(seen.displacement.double().numpy(), self.steps)
+        return Decision(np.repeat(action[:, None], self.steps, axis=1))

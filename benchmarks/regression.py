@@ -75,28 +75,4 @@ class RegressionPolicy:
         now, goal = (self.lam.encode(torch.from_numpy(np.ascontiguousarray(images)).to(self.device))
                      for images in (situation.images, situation.goals))
         moved = self.model(now, goal).double().cpu().numpy()
-        return Decision(np.stack([spread(self.robot, one, self.horizon) for one in moved]))
-
-
-def spread(robot: RobotSpec, displacement: np.ndarray, horizon: int) -> np.ndarray:
-    """A displacement (A,) as `horizon` equal actions (H, A): as far along it as the limits allow, in its direction.
-
-    A mobile robot drives the arc of constant twist that ends at the displaced pose.
-    """
-    step = displacement / horizon if robot.kind == "arm" else _arc_step(displacement, horizon)
-    room = np.where(step > 0, robot.high, robot.low) / np.where(step == 0, np.inf, step)
-    shrink = np.where(step == 0, 1.0, np.clip(room, 0.0, 1.0))
-    if robot.kind == "arm":  # positions, angles and the gripper are limited apart, so that a far goal does not slow a grasp
-        shrink = np.concatenate([np.full(3, shrink[:3].min()), np.full(3, shrink[3:6].min()), shrink[6:]])
-    else:
-        shrink = np.full(3, shrink.min())
-    return np.repeat(robot.clip(step * shrink)[None], horizon, axis=0)
-
-
-def _arc_step(pose: np.ndarray, steps: int) -> np.ndarray:
-    """The motion [x, y, yaw] that, repeated `steps` times, leads along a circle to the planar pose (3,)."""
-    position, yaw = complex(pose[0], pose[1]), float(pose[2])
-    # A repeated turn by `yaw / steps` adds up like a geometric series of unit complex numbers.
-    turn = np.exp(1j * yaw / steps)
-    first = position / steps if abs(yaw) < 1e-6 else position * (1 - turn) / (1 - np.exp(1j * yaw))
-    return np.array([first.real, first.imag, yaw / steps])
+        return Decision(np.repeat(self.robot.split(moved, self.horizon)[:, None], self.horizon, axis=1))

@@ -16,7 +16,7 @@ from lamplan.controllers import load_controller
 from lamplan.errors import InputError
 from lamplan.lam import LatentActionModel
 from lamplan.robot import RobotSpec
-from lamplan.rollout import Dynamics, LatentDynamics, goal_costs
+from lamplan.rollout import Dynamics, LatentDynamics, Past, goal_costs
 from lamplan.search import CEM, Search, SearchSpace
 
 NEAR_LIMIT = 0.01
@@ -61,18 +61,23 @@ class Plan:
 class Planner:
     """Model-predictive control in feature space: searches the actions whose imagined outcome looks most like the goal."""
 
-    def __init__(self, dynamics: Dynamics, robot: RobotSpec, search: Search | None = None, seed: int = 0, warm_start: bool = False) -> None:
+    def __init__(self, dynamics: Dynamics, robot: RobotSpec, search: Search | None = None, seed: int = 0, warm_start: bool = False,
+                 proposals: bool = False) -> None:
         self.dynamics, self.robot, self.search, self.seed = dynamics, robot, search or CEM(), seed
-        self.warm_start = warm_start
+        self.warm_start, self.proposals = warm_start, proposals
         self._previous: Tensor | None = None
 
     @classmethod
     def load(cls, checkpoint: str | Path, robot: str | Path, search: Search | None = None, seed: int = 0,
-             warm_start: bool = False) -> Planner:
-        """A planner from a checkpoint folder and a robot's folder, which holds `robot.toml` and a controller fitted to it."""
+             warm_start: bool = False, proposals: bool = False) -> Planner:
+        """A planner from a checkpoint folder and a robot's folder, which holds `robot.toml` and a controller fitted to it.
+
+        With `proposals` the search begins at the motion that the inverse dynamics model sees between observation and goal, with
+        the spread that such proposals showed when the controller was fitted, instead of at the prior in `robot.toml`.
+        """
         lam = LatentActionModel.load(checkpoint)
         spec = RobotSpec.load(robot)
-        return cls(LatentDynamics(lam, load_controller(robot, checkpoint, lam, spec)), spec, search, seed, warm_start)
+        return cls(LatentDynamics(lam, load_controller(robot, checkpoint, lam, spec)), spec, search, seed, warm_start, proposals)
 
     def reset(self) -> None:
         """Forgets the previous plan, from which a warm start would begin."""
@@ -98,7 +103,7 @@ class Planner:
             return distance if constraint is None else distance + constraint(actions)
 
         generator = torch.Generator().manual_seed(self.seed if seed is None else seed)
-        found = self.search.minimise(cost, self._space(len(frames)), generator)
+        found = self.search.minimise(cost, self._space(past, target), generator)
         predicted = torch.cat([self.dynamics.rollout(past.episode(b), found.actions[b : b + 1, None])[:, 0] for b in range(len(frames))])
         if not (torch.isfinite(found.actions).all() and torch.isfinite(found.cost).all()):
             raise InputError("the search found no finite plan: a constraint or the model's features returned a NaN or an infinity.")
@@ -114,10 +119,18 @@ class Planner:
             cost_curve=found.curve[:, pick].numpy(), predicted=predicted.numpy()[pick], limit_active=at_limit[pick],
             timings={"encode_s": encoded - begun, "search_s": time.perf_counter() - encoded}, names=self.robot.names)
 
-    def _space(self, episodes: int) -> SearchSpace:
+    def _space(self, past: Past, goal: Tensor) -> SearchSpace:
         low, high, mean, std = (torch.as_tensor(v, dtype=torch.float32)
                                 for v in (self.robot.low, self.robot.high, self.robot.prior_mean, self.robot.prior_std))
-        begin = mean.expand(episodes, self.search.horizon, -1)
+        steps = self.search.horizon
+        begin = mean.expand(len(past), steps, -1)
+        if self.proposals:
+            proposal = self.dynamics.propose(past, goal)
+            if proposal is None:
+                raise InputError(f"{type(self.dynamics).__name__} cannot propose where to begin a search: plan with proposals=False.")
+            action = torch.from_numpy(self.robot.split(proposal.displacement.double().numpy(), steps)).float()
+            # Errors of independent steps add up to the spread of the whole motion.
+            begin, std = action[:, None].expand(-1, steps, -1), proposal.spread / steps**0.5
         if self.warm_start and self._previous is not None and self._previous.shape == begin.shape:
             begin = torch.cat([self._previous[:, 1:], begin[:, -1:]], dim=1)
         return SearchSpace(low, high, begin, std)

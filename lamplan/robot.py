@@ -58,6 +58,17 @@ class RobotSpec:
             raise InputError(f"states of a robot of kind '{self.kind}' have shape (T, {self.state_dim}), found {states.shape}.")
         return _arm_differences(states) if self.kind == "arm" else _mobile_differences(states)
 
+    def split(self, displacement: np.ndarray, steps: int) -> np.ndarray:
+        """The action (..., A) that, taken `steps` times, leads by `displacement` (..., A), itself an action; where the limits
+        do not allow it, as far as they do in the same direction. A mobile robot drives a circle."""
+        step = displacement / steps if self.kind == "arm" else _arc_step(displacement, steps)
+        room = np.where(step > 0, self.high, self.low) / np.where(step == 0, np.inf, step)
+        shrink = np.where(step == 0, 1.0, np.clip(room, 0.0, 1.0))
+        # An arm's position, angles and gripper are limited apart, so that a far goal does not slow a grasp.
+        for part in (slice(0, 3), slice(3, 6))[: self.action_dim // 3]:
+            shrink[..., part] = shrink[..., part].min(axis=-1, keepdims=True)
+        return self.clip(step * shrink)
+
     @classmethod
     def load(cls, folder: str | Path) -> RobotSpec:
         """Reads `folder/robot.toml` (or the TOML file itself)."""
@@ -115,3 +126,13 @@ def _mobile_differences(states: np.ndarray) -> np.ndarray:
     left = -np.sin(yaw) * step[:, 0] + np.cos(yaw) * step[:, 1]
     turned = (np.diff(states[:, 2]) + np.pi) % (2 * np.pi) - np.pi
     return np.stack([forward, left, turned], axis=1)
+
+
+def _arc_step(pose: np.ndarray, steps: int) -> np.ndarray:
+    """The motion (..., 3) that, repeated `steps` times, leads along a circle to the planar poses [x, y, yaw] (..., 3)."""
+    position, yaw = pose[..., 0] + 1j * pose[..., 1], pose[..., 2]
+    # A repeated turn by `yaw / steps` adds up like a geometric series of unit complex numbers.
+    straight = np.abs(yaw) < 1e-6
+    turned = np.where(straight, 1.0, yaw)
+    first = position * np.where(straight, 1 / steps, (1 - np.exp(1j * turned / steps)) / (1 - np.exp(1j * turned)))
+    return np.stack([first.real, first.imag, yaw / steps], axis=-1)

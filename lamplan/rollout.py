@@ -30,6 +30,14 @@ class Past:
         return Past(self.present[b : b + 1], self.earlier and self.earlier.each(lambda x: x[b : b + 1]))
 
 
+@dataclass(frozen=True)
+class Proposal:
+    """Where to begin a search: the motion (B, A) that seems to lead to the goal, in all, and its standard deviation (A)."""
+
+    displacement: Tensor
+    spread: Tensor
+
+
 class ActionMap(Protocol):
     """Real actions to what the world model is conditioned on: a `Controller`, or the action itself for a labelled model."""
 
@@ -51,6 +59,10 @@ class Dynamics(Protocol):
 
     def rollout(self, past: Past, actions: Tensor) -> Tensor:
         """All imagined frames (B, N, H, P, D) of actions (B, N, H, A)."""
+        ...
+
+    def propose(self, past: Past, goal: Tensor) -> Proposal | None:
+        """What seems to lie between the present frame and the goal (B, P, D); None from a model that cannot tell."""
         ...
 
 
@@ -88,12 +100,21 @@ class WorldModelDynamics:
             frames.append(s)
         return torch.stack(frames, dim=1).unflatten(0, (episodes, candidates))
 
+    def propose(self, past: Past, goal: Tensor) -> Proposal | None:
+        return None  # a world model runs forwards only
+
 
 class LatentDynamics(WorldModelDynamics):
     """The paper's way: controller, then the latent action model's world model."""
 
     def __init__(self, lam: LatentActionModel, controller: Controller) -> None:
         super().__init__(lam, lam.world_model, controller)
+        self.controller = controller
+
+    def propose(self, past: Past, goal: Tensor) -> Proposal:
+        """The latent inferred straight from the present frame to the goal (B, P, D), as the robot's own motion."""
+        z = self.lam.infer(past.present, goal)
+        return Proposal(self.controller.actions(past.present, z[:, None])[:, 0], self.controller.proposal_spread)
 
 
 CHUNK = 32

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from lamplan import CEM, InputError, Planner, RobotSpec
-from lamplan.rollout import Past
+from lamplan.rollout import Past, Proposal
 
 ROBOT = RobotSpec.load(Path(__file__).parent.parent / "controllers" / "rover")
 
@@ -27,6 +27,16 @@ class PointWorld:
 
     def rollout(self, past: Past, actions: Tensor) -> Tensor:
         return past.present[:, None, None] + actions.cumsum(2)[..., None, :]
+
+    def propose(self, past: Past, goal: Tensor) -> Proposal | None:
+        return None
+
+
+class SeeingWorld(PointWorld):
+    """The same, with an eye for distances that is wrong by a tenth."""
+
+    def propose(self, past: Past, goal: Tensor) -> Proposal:
+        return Proposal(0.9 * (goal - past.present)[:, 0], torch.full((3,), 0.05))
 
 
 def image(*place: int) -> np.ndarray:
@@ -77,6 +87,18 @@ def test_warm_start_begins_at_the_previous_plan_and_reset_forgets_it() -> None:
     np.testing.assert_allclose(quick.plan(image(0, 0, 0), image(9, 9, 9)).actions[0], [0.2, 0.1, 0.3], atol=1e-6)
     quick.reset()
     np.testing.assert_allclose(quick.plan(image(0, 0, 0), image(9, 9, 9)).actions[0], ROBOT.prior_mean, atol=1e-6)
+
+
+def test_proposals_are_where_the_search_begins() -> None:
+    robot = replace(ROBOT, prior_mean=np.zeros(3), prior_std=np.full(3, 1e-6))  # the prior alone would never leave the spot
+    obs, goal = image(100, 100, 100), image(130, 90, 110)
+    moved = np.array([30, -10, 10]) / 255
+    first = Planner(SeeingWorld(), robot, CEM(1, 1, 1, 1), proposals=True).plan(obs, goal)
+    np.testing.assert_allclose(first.actions[0], 0.9 * moved, atol=1e-6)
+    few = Planner(SeeingWorld(), robot, CEM(32, 3, 4, 2), proposals=True).plan(obs, goal)
+    assert np.abs(few.actions.sum(0) - moved).max() < np.abs(0.9 * moved - moved).max()
+    with pytest.raises(InputError, match="cannot propose"):
+        Planner(PointWorld(), robot, proposals=True).plan(obs, goal)
 
 
 def test_a_constraint_is_obeyed() -> None:

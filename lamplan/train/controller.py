@@ -22,13 +22,15 @@ from lamplan.train.loop import Budget, OptimiserConfig, train
 from lamplan.weights import fingerprint
 
 VALIDATION_SHARE = 0.1
+FARTHEST = {"arm": 3, "mobile": 8}  # steps between here and a goal that proposals are made for: a plan's horizon
 
 
 @dataclass(frozen=True)
 class LabelledFeatures:
-    """Episodes as features (T, P, D) float16 and the actions (T-1, A) that led from each frame to the next."""
+    """Episodes as features (T, P, D) float16, measured states (T, S) and the actions (T-1, A) between them."""
 
     features: list[Tensor]
+    states: list[np.ndarray]
     actions: list[Tensor]
 
     def windows(self, length: int) -> list[tuple[int, int]]:
@@ -44,7 +46,19 @@ class LabelledFeatures:
         """The last tenth of the episodes (at least one), or the others: the split is by episode."""
         held_out = max(1, round(len(self.features) * VALIDATION_SHARE))
         chosen = slice(-held_out, None) if validation else slice(0, -held_out)
-        return LabelledFeatures(self.features[chosen], self.actions[chosen])
+        return LabelledFeatures(self.features[chosen], self.states[chosen], self.actions[chosen])
+
+    def pairs(self, count: int, farthest: int, rng: np.random.Generator, spec: RobotSpec) -> tuple[Tensor, Tensor, Tensor]:
+        """Two moments at most `farthest` steps apart: features (B, P, D) of both, and the motion (B, A) in between."""
+        now, later, moved = [], [], []
+        for e in rng.integers(len(self.features), size=count):
+            length = len(self.features[e])
+            gap = int(rng.integers(1, min(farthest, length - 1) + 1))
+            t = int(rng.integers(length - gap))
+            now.append(self.features[e][t])
+            later.append(self.features[e][t + gap])
+            moved.append(spec.differences(self.states[e][[t, t + gap]])[0])
+        return torch.stack(now).float(), torch.stack(later).float(), torch.from_numpy(np.stack(moved)).float()
 
 
 @torch.inference_mode()
@@ -56,20 +70,24 @@ def read_labelled(logs: list[Path], lam: LatentActionModel, spec: RobotSpec) -> 
                         "one to fit to and one held out.")
     for episode in episodes:
         check_limits(episode, spec)
-    features, actions = [], []
+    features, states, actions = [], [], []
     for episode in tqdm(episodes, desc="encode logs", unit="episode", dynamic_ncols=True):
         images = torch.from_numpy(np.ascontiguousarray(episode.frames(spec.camera)))
         features.append(torch.cat([lam.encode(part) for part in images.split(64)]).half())
+        states.append(np.asarray(episode.states))
         actions.append(torch.from_numpy(spec.differences(episode.states)).float())
-    return LabelledFeatures(features, actions)
+    return LabelledFeatures(features, states, actions)
 
 
 def fit(logs: list[Path], robot: Path, checkpoint: Path, *, budget: Budget, run: Path, batch: int = 32, seed: int = 0,
         config: ControllerConfig | None = None) -> dict[str, float]:
     """Fits the robot's controller to the inferred latents of its logs (L2), writes it beside robot.toml, returns its scores.
 
+    The way back, from a latent to the robot's motion, learns at the same time (smooth L1) from moments up to FARTHEST steps apart.
+
     The scores, on held-out episodes: `latent_error`, the L2 distance to the inferred latents as a share of their variance (0
-    perfect, 1 no better than a constant); one-step L1 of the world model with inferred, controller, zero latents, and of copying.
+    perfect, 1 no better than a constant); `motion_error`, the same share for the motion that is proposed towards a frame up to
+    FARTHEST steps away; one-step L1 of the world model with inferred, controller, zero latents, and of copying.
     """
     config = config or ControllerConfig()
     lam, spec = LatentActionModel.load(checkpoint), RobotSpec.load(robot)
@@ -82,17 +100,26 @@ def fit(logs: list[Path], robot: Path, checkpoint: Path, *, budget: Budget, run:
     targets = infer_latents(lam, training)
     windows = training.windows(2)
     validation = held_out.read(held_out.windows(2)[:256], 2)
+    checks = held_out.pairs(256, FARTHEST[spec.kind], np.random.default_rng(seed), spec)
 
     def loss(step: int) -> tuple[Tensor, dict[str, Tensor]]:
         rows = np.random.default_rng((seed, step)).integers(len(windows), size=batch)
         chosen = [windows[row] for row in rows]
         s = torch.stack([training.features[e][t] for e, t in chosen]).float()
         actions = torch.stack([training.actions[e][t] for e, t in chosen])
-        value = F.mse_loss(controller(s, actions), torch.stack([targets[e][t] for e, t in chosen]))
-        return value, {"l2": value}
+        l2 = F.mse_loss(controller(s, actions), torch.stack([targets[e][t] for e, t in chosen]))
+        rng = np.random.default_rng((seed, step, 1))
+        now, later, moved = training.pairs(batch, FARTHEST[spec.kind], rng, spec)
+        with torch.no_grad():
+            between = lam.infer(now, later)
+        proposed = controller.actions(now, between[:, None])[:, 0]
+        motion = F.smooth_l1_loss(proposed / controller.action_scale, moved / controller.action_scale)
+        return l2 + motion, {"l2": l2, "motion": motion}
 
     done = train(controller, loss, budget, run, title=f"controller {spec.name}", config=OptimiserConfig(), seed=seed,
-                 validate=lambda: scores(lam, controller, validation), validate_every=500)
+                 validate=lambda: scores(lam, controller, validation) | {"motion_error": motion_error(lam, controller, checks)},
+                 validate_every=500)
+    controller.proposal_spread.copy_(proposal_errors(lam, controller, checks).square().mean(0).sqrt().clamp_min(1e-4))
     folder = save_controller(controller.eval(), config, robot, checkpoint)
     write_card(folder, f"Controller of {spec.name} for", {"Logs": {log.name: f"{len(open_log(log))} episodes" for log in logs},
                                                           "Latent action model": {"checkpoint": fingerprint(checkpoint)}},
@@ -105,6 +132,20 @@ def infer_latents(lam: LatentActionModel, labelled: LabelledFeatures) -> list[Te
     """Per episode, the latents (T-1, Z) inferred between consecutive frames."""
     episodes = tqdm(labelled.features, desc="infer latents", unit="episode", dynamic_ncols=True)
     return [lam.infer(f[:-1].float(), f[1:].float()) for f in episodes]
+
+
+@torch.inference_mode()
+def proposal_errors(lam: LatentActionModel, controller: Controller, pairs: tuple[Tensor, Tensor, Tensor]) -> Tensor:
+    """How far (B, A) the motion proposed from one frame to another lies from the measured one."""
+    now, later, moved = pairs
+    return controller.actions(now, lam.infer(now, later)[:, None])[:, 0] - moved
+
+
+def motion_error(lam: LatentActionModel, controller: Controller, pairs: tuple[Tensor, Tensor, Tensor]) -> float:
+    """The proposals' squared error as a share of the motion's variance, averaged over the action's dimensions that vary."""
+    errors, variance = proposal_errors(lam, controller, pairs).square().mean(0), pairs[2].var(0, unbiased=False)
+    varies = variance > 1e-9
+    return (errors[varies] / variance[varies]).mean().item() if varies.any() else 0.0
 
 
 def _measure_actions(controller: Controller, labelled: LabelledFeatures) -> None:

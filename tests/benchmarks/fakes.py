@@ -10,7 +10,7 @@ import numpy as np
 from torch import Tensor
 
 from lamplan.robot import RobotSpec
-from lamplan.rollout import Past
+from lamplan.rollout import Past, Proposal
 
 ROOT = Path(__file__).resolve().parents[2]
 ROVER = RobotSpec.load(ROOT / "controllers/rover")
@@ -41,6 +41,9 @@ class PointDynamics:
 
     def rollout(self, past: Past, actions: Tensor) -> Tensor:
         return past.present[:, None, None] + actions[..., None, :3].cumsum(dim=2)
+
+    def propose(self, past: Past, goal: Tensor) -> Proposal | None:
+        return None
 
 
 class PointWorld:

@@ -10,7 +10,7 @@ from benchmarks import baselines
 from benchmarks.contenders import ROWS, Contenders, SearchBudget, Sources
 from benchmarks.options import chosen, guarded, held_out_seed
 from benchmarks.policies import Situation
-from benchmarks.shapes import straight_line
+from benchmarks.shapes import StraightLine
 from lamplan.errors import InputError
 from lamplan.lam import LatentActionModel
 from lamplan.robot import RobotSpec
@@ -34,7 +34,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Sources:
 
 @pytest.mark.parametrize("name", [row for row in ROWS if row not in ("lam_wild", "oracle")])
 def test_every_row_plans_within_the_limits(trained: Sources, name: str) -> None:
-    contenders = Contenders(trained, 8, BUDGET, BUDGET, straight_line)
+    contenders = Contenders(trained, 8, BUDGET, BUDGET, StraightLine())
     (policy,) = contenders.build([name])
     images = np.random.default_rng(0).integers(0, 255, (2, 32, 32, 3), dtype=np.uint8)
     situation = Situation(images, images[::-1].copy(), 3, lambda b: None)
@@ -42,7 +42,7 @@ def test_every_row_plans_within_the_limits(trained: Sources, name: str) -> None:
     assert policy.name == name and decision.actions.shape == (2, 8, 3)
     assert (decision.actions >= trained.robot.low - 1e-12).all() and (decision.actions <= trained.robot.high + 1e-12).all()
     np.testing.assert_array_equal(decision.actions, policy.decide(situation).actions)
-    assert (decision.predicted is not None) == (name in ("lam_in_domain", "action_labelled"))
+    assert (decision.predicted is not None) == (name in ("lam_in_domain", "lam_in_domain_proposals", "action_labelled"))
 
 
 def test_behaviour_mean_is_that_of_the_log(trained: Sources) -> None:

@@ -5,15 +5,14 @@ import pytest
 import torch
 
 from benchmarks.dynamics import OnDevice, Shaped
-from benchmarks.regression import spread
-from benchmarks.shapes import arc, straight_line
+from benchmarks.shapes import Arc, StraightLine
 from benchmarks.trajectories import follow
 from tests.benchmarks.fakes import PANDA, ROVER, PointDynamics
 
 
 def test_straight_line_turns_only_at_its_end() -> None:
     action = torch.tensor([[[0.2, 0.05, 0.3]]])
-    plan = straight_line(action, 8)
+    plan = StraightLine().spread(action, 8)
     assert plan.shape == (1, 8, 3)
     poses = follow(plan[0].numpy())
     np.testing.assert_allclose(poses[-1], [1.6, 0.4, 0.3], atol=1e-6)
@@ -21,7 +20,7 @@ def test_straight_line_turns_only_at_its_end() -> None:
 
 
 def test_arc_drives_a_circle() -> None:
-    poses = follow(arc(torch.tensor([[0.2, 0.0, 0.1]]), 8).numpy())
+    poses = follow(Arc().spread(torch.tensor([[0.2, 0.0, 0.1]]), 8).numpy())
     steps = np.linalg.norm(np.diff(poses[:, :2], axis=0), axis=1)
     np.testing.assert_allclose(steps, 0.2, atol=1e-6)
     assert poses[-1, 2] == pytest.approx(0.8)
@@ -29,30 +28,30 @@ def test_arc_drives_a_circle() -> None:
 
 @pytest.mark.parametrize("pose", [[1.5, 0.3, 0.4], [1.0, 0.0, 0.0], [1.2, -0.4, -0.6]])
 def test_a_spread_pose_is_reached_where_the_limits_allow(pose: list[float]) -> None:
-    np.testing.assert_allclose(follow(spread(ROVER, np.array(pose), 8))[-1], pose, atol=1e-9)
+    np.testing.assert_allclose(follow(np.tile(ROVER.split(np.array(pose), 8), (8, 1)))[-1], pose, atol=1e-9)
 
 
 def test_a_far_pose_is_approached_in_its_direction_within_the_limits() -> None:
-    plan = spread(ROVER, np.array([8.0, 1.0, 0.2]), 8)
+    plan = np.tile(ROVER.split(np.array([8.0, 1.0, 0.2]), 8), (8, 1))
     assert (plan <= ROVER.high + 1e-12).all() and (plan >= ROVER.low - 1e-12).all()
     end = follow(plan)[-1]
     assert end[0] == pytest.approx(3.2, abs=0.1) and 0.2 < end[1] < 0.6
 
 
 def test_an_arm_heads_straight_for_a_far_goal() -> None:
-    plan = spread(PANDA, np.array([0.9, -0.45, 0.0, 0.0, 0.0, 0.0, 0.6]), 3)
+    plan = np.tile(PANDA.split(np.array([0.9, -0.45, 0.0, 0.0, 0.0, 0.0, 0.6]), 3), (3, 1))
     np.testing.assert_allclose(plan.sum(axis=0)[:3], [0.3, -0.15, 0.0])
     assert plan.sum(axis=0)[6] == pytest.approx(0.6)
 
 
 def test_standing_still_is_no_division_by_zero() -> None:
-    assert (spread(PANDA, np.zeros(7), 3) == 0).all() and (spread(ROVER, np.zeros(3), 8) == 0).all()
+    assert (PANDA.split(np.zeros(7), 3) == 0).all() and (ROVER.split(np.zeros(3), 8) == 0).all()
 
 
 def test_shaped_dynamics_imagine_the_whole_shape() -> None:
     inner = PointDynamics()
     past = inner.start(torch.zeros(1, 1, 1, 3))
     action = torch.tensor([0.1, 0.0, 0.02]).view(1, 1, 1, 3)
-    imagined = OnDevice(Shaped(inner, arc, 8), "cpu").rollout(past, action)
+    imagined = OnDevice(Shaped(inner, Arc(), 8, ROVER), "cpu").rollout(past, action)
     assert imagined.shape == (1, 1, 8, 1, 3)
     np.testing.assert_allclose(imagined[0, 0, -1, 0], [0.8, 0.0, 0.16], atol=1e-6)

@@ -129,6 +129,14 @@ def test_controller_answers_many_actions_as_it_answers_each() -> None:
     torch.testing.assert_close(many[:, 3], controller(s, actions[:, 3]), rtol=1e-4, atol=1e-5)
 
 
+def test_motions_of_many_latents_are_those_of_each() -> None:
+    controller = scrambled(Controller(ControllerConfig(width=24, depth=1, heads=2), 24, 4, 3, 8))
+    s, latents = torch.randn(2, 16, 24), torch.randn(2, 5, 8)
+    many = controller.actions(s, latents)  # type: ignore[operator]
+    assert many.shape == (2, 5, 3)
+    torch.testing.assert_close(many[:, 3:4], controller.actions(s, latents[:, 3:4]), rtol=1e-4, atol=1e-5)  # type: ignore[operator]
+
+
 def test_noisy_bottleneck_prices_a_standard_normal_at_zero_nats() -> None:
     bottleneck = NoisyBottleneck(4, 1e-5)
     assert bottleneck.sample(torch.zeros(10, 8))[1].item() == 0
