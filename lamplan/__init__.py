@@ -8,13 +8,15 @@ if TYPE_CHECKING:
     from lamplan.lam import LatentActionModel
     from lamplan.planner import Plan, Planner
     from lamplan.robot import RobotSpec
-    from lamplan.search import CEM
+    from lamplan.search import CEM, ICEM, MPPI, Gradient, Refined
 
-__all__ = ["CEM", "CheckpointError", "DataError", "InputError", "LamplanError", "LatentActionModel", "Plan", "Planner", "RobotSpec"]
+__all__ = ["CEM", "ICEM", "MPPI", "CheckpointError", "DataError", "Gradient", "InputError", "LamplanError", "LatentActionModel", "Plan",
+           "Planner", "Refined", "RobotSpec"]
 __version__ = "0.1.0"
 
 _HOMES = {
-    "CEM": "search", "CheckpointError": "errors", "DataError": "errors", "InputError": "errors", "LamplanError": "errors",
+    "CEM": "search", "ICEM": "search", "MPPI": "search", "Gradient": "search", "Refined": "search",
+    "CheckpointError": "errors", "DataError": "errors", "InputError": "errors", "LamplanError": "errors",
     "LatentActionModel": "lam", "Plan": "planner", "Planner": "planner", "RobotSpec": "robot",
 }
 

@@ -83,7 +83,7 @@ class Planner:
         """Forgets the previous plan, from which a warm start would begin."""
         self._previous = None
 
-    @torch.inference_mode()
+    @torch.no_grad()  # not inference mode: a search may follow the gradient of the cost
     def plan(self, obs: Any, goal: Any, seed: int | None = None, constraint: Constraint | None = None) -> Plan:
         """Plans from what the robot sees now towards a goal image.
 

@@ -10,8 +10,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from lamplan import CEM, InputError, Planner, RobotSpec
+from lamplan import CEM, ICEM, MPPI, Gradient, InputError, Planner, Refined, RobotSpec
 from lamplan.rollout import Past, Proposal
+from lamplan.search import Search
 
 ROBOT = RobotSpec.load(Path(__file__).parent.parent / "controllers" / "rover")
 
@@ -87,6 +88,14 @@ def test_warm_start_begins_at_the_previous_plan_and_reset_forgets_it() -> None:
     np.testing.assert_allclose(quick.plan(image(0, 0, 0), image(9, 9, 9)).actions[0], [0.2, 0.1, 0.3], atol=1e-6)
     quick.reset()
     np.testing.assert_allclose(quick.plan(image(0, 0, 0), image(9, 9, 9)).actions[0], ROBOT.prior_mean, atol=1e-6)
+
+
+@pytest.mark.parametrize("search", [ICEM(200, 10, horizon=2), MPPI(200, 10, horizon=2), Gradient(4, 60, horizon=2),
+                                    Refined(CEM(50, 3, horizon=2))])
+def test_every_search_plans(search: Search) -> None:
+    robot = replace(ROBOT, prior_mean=np.zeros(3), prior_std=np.full(3, 0.2))
+    plan = Planner(PointWorld(), robot, search).plan(image(100, 100, 100), image(150, 80, 115))
+    np.testing.assert_allclose(plan.actions.sum(0), np.array([50, -20, 15]) / 255, atol=0.02)
 
 
 def test_proposals_are_where_the_search_begins() -> None:

@@ -2,5 +2,8 @@
 
 from lamplan.search.base import Cost, Found, Search, SearchSpace
 from lamplan.search.cem import CEM
+from lamplan.search.gradient import Gradient, Refined
+from lamplan.search.icem import ICEM
+from lamplan.search.mppi import MPPI
 
-__all__ = ["CEM", "Cost", "Found", "Search", "SearchSpace"]
+__all__ = ["CEM", "ICEM", "MPPI", "Cost", "Found", "Gradient", "Refined", "Search", "SearchSpace"]

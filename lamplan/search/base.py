@@ -12,6 +12,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from lamplan.errors import InputError
+
 Cost = Callable[[Tensor], Tensor]
 """Actions (B, N, H, A) to costs (B, N)."""
 
@@ -36,9 +38,42 @@ class Found:
 
 
 class Search(Protocol):
-    """A search method. It never calls `cost` with actions outside the box, and never returns any."""
+    """A search method. It never calls `cost` with actions outside the box, and never returns any. A candidate whose cost is not
+    finite counts as the worst; where that is true of all candidates of an episode, InputError is raised."""
 
     @property
     def horizon(self) -> int: ...
 
     def minimise(self, cost: Cost, space: SearchSpace, generator: torch.Generator) -> Found: ...
+
+
+def draw(mean: Tensor, std: Tensor, samples: int, space: SearchSpace, noise: Tensor) -> Tensor:
+    """Candidates (B, N, H, A): the mean first, then the mean plus noise (B, N - 1, H, A) in units of std, all moved into the box."""
+    candidates = torch.cat([mean[:, None], mean[:, None] + noise * std[:, None]], dim=1)
+    return candidates.clamp(space.low, space.high)
+
+
+def judged(cost: Cost, actions: Tensor) -> Tensor:
+    """Costs (B, N) of actions (B, N, H, A); what is not finite becomes infinite."""
+    costs = cost(actions)
+    costs = torch.where(torch.isfinite(costs), costs, torch.inf)
+    if torch.isinf(costs).all(dim=1).any():
+        raise InputError("the search found no finite plan: every candidate's cost is a NaN or an infinity. Look at the constraint, at the "
+                         "goal's features, or at the model's weights.")
+    return costs
+
+
+def elite_moments(actions: Tensor, costs: Tensor, elites: int) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation (B, H, A) of the best `elites` candidates, of those alone that have a finite cost."""
+    best = costs.topk(min(elites, costs.shape[1]), dim=1, largest=False)
+    chosen = actions.gather(1, best.indices[..., None, None].expand(-1, -1, *actions.shape[2:]))
+    weight = torch.isfinite(best.values).to(actions.dtype)
+    weight = (weight / weight.sum(1, keepdim=True))[..., None, None]
+    mean = (weight * chosen).sum(1)
+    return mean, (weight * (chosen - mean[:, None]).square()).sum(1).sqrt()
+
+
+def best_of(actions: Tensor, costs: Tensor) -> tuple[Tensor, Tensor]:
+    """The best candidate (B, H, A) of each episode and its cost (B)."""
+    values, index = costs.min(dim=1)
+    return actions.gather(1, index[:, None, None, None].expand(-1, 1, *actions.shape[2:]))[:, 0], values

@@ -1,4 +1,4 @@
-"""The cross-entropy method, as JEPA-WMs and the paper plan with it."""
+"""The cross-entropy method, as the paper, JEPA-WMs and V-JEPA 2-AC plan with it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from lamplan.errors import InputError
-from lamplan.search.base import Cost, Found, SearchSpace
+from lamplan.search.base import Cost, Found, SearchSpace, best_of, draw, elite_moments, judged
 
 
 @dataclass(frozen=True)
@@ -15,30 +15,36 @@ class CEM:
     """Samples from a normal distribution, keeps the best, fits the distribution to them, and again.
 
     The defaults are those of the DROID protocol (paper section 6.1): candidates are clipped to the box, candidate 0 is the
-    present mean, there is no momentum, and the answer is the mean of the last elites.
+    present mean, there is no momentum, and the answer is the mean of the last elites. `momentum_mean` and `momentum_std` are
+    the share of the old distribution that is kept at each iteration.
     """
 
     samples: int = 300
     iterations: int = 15
     elites: int = 10
     horizon: int = 3
+    momentum_mean: float = 0.0
+    momentum_std: float = 0.0
 
     def __post_init__(self) -> None:
         if not (self.iterations >= 1 and self.horizon >= 1 and 1 <= self.elites <= self.samples):
             raise InputError(f"CEM needs iterations and horizon of at least 1 and 1 <= elites <= samples, found {self}.")
+        if not (0 <= self.momentum_mean < 1 and 0 <= self.momentum_std < 1):
+            raise InputError(f"CEM needs momenta of at least 0 and below 1, found {self}.")
 
     def minimise(self, cost: Cost, space: SearchSpace, generator: torch.Generator) -> Found:
         mean = space.mean.clamp(space.low, space.high)
         std = space.std.expand_as(mean)
         curve = []
         for _ in range(self.iterations):
-            noise = torch.randn(len(mean), self.samples, *mean.shape[1:], generator=generator, device=mean.device)
-            noise[:, 0] = 0
-            actions = (mean[:, None] + noise * std[:, None]).clamp(space.low, space.high)
-            costs = cost(actions)
-            best = costs.topk(self.elites, dim=1, largest=False)
-            elites = actions.gather(1, best.indices[..., None, None].expand(-1, -1, *mean.shape[1:]))
-            mean = elites.mean(1)
-            std = elites.std(1, unbiased=False)
-            curve.append(best.values[:, 0])
-        return Found(mean, cost(mean[:, None])[:, 0], torch.stack(curve))
+            noise = torch.randn(len(mean), self.samples, *mean.shape[1:], generator=generator, device=mean.device)[:, 1:]
+            actions = draw(mean, std, self.samples, space, noise)
+            costs = judged(cost, actions)
+            best, best_cost = best_of(actions, costs)
+            new_mean, new_std = elite_moments(actions, costs, self.elites)
+            mean = torch.lerp(new_mean, mean, self.momentum_mean).clamp(space.low, space.high)  # an average may round out of the box
+            std = torch.lerp(new_std, std, self.momentum_std)
+            curve.append(best_cost)
+        answer = cost(mean[:, None])[:, 0]
+        finite = torch.isfinite(answer)  # a mean may fall into a hole between good candidates: then the best of them
+        return Found(torch.where(finite[:, None, None], mean, best), torch.where(finite, answer, best_cost), torch.stack(curve))

@@ -1,0 +1,77 @@
+"""Search by gradient through the cost: from a few starts, or from where another search ended."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lamplan.errors import InputError
+from lamplan.search.base import Cost, Found, Search, SearchSpace, best_of, draw, judged
+
+
+@dataclass(frozen=True)
+class Gradient:
+    """Adam on `samples` candidates at once, each moved back into the box after every step; the best one ever seen is the answer.
+
+    `rate` is Adam's, in units of the beginning's spread. A term of the cost without a gradient (a wall, say) still decides
+    which candidate wins.
+    """
+
+    samples: int = 8
+    iterations: int = 20
+    horizon: int = 3
+    rate: float = 0.2
+
+    def __post_init__(self) -> None:
+        if not (self.samples >= 1 and self.iterations >= 1 and self.horizon >= 1 and self.rate > 0):
+            raise InputError(f"Gradient needs samples, iterations and horizon of at least 1 and a positive rate, found {self}.")
+
+    def minimise(self, cost: Cost, space: SearchSpace, generator: torch.Generator) -> Found:
+        mean = space.mean.clamp(space.low, space.high)
+        std = space.std.expand_as(mean)
+        noise = torch.randn(len(mean), self.samples - 1, *mean.shape[1:], generator=generator, device=mean.device)
+        return descend(cost, draw(mean, std, self.samples, space, noise), space, std, self.rate, self.iterations)
+
+
+@dataclass(frozen=True)
+class Refined:
+    """Another search, its answer then refined by gradient."""
+
+    first: Search
+    iterations: int = 5
+    rate: float = 0.05
+
+    @property
+    def horizon(self) -> int:
+        return self.first.horizon
+
+    def minimise(self, cost: Cost, space: SearchSpace, generator: torch.Generator) -> Found:
+        found = self.first.minimise(cost, space, generator)
+        refined = descend(cost, found.actions[:, None], space, space.std.expand_as(found.actions), self.rate, self.iterations)
+        return Found(refined.actions, refined.cost, torch.cat([found.curve, refined.curve]))
+
+
+def descend(cost: Cost, candidates: Tensor, space: SearchSpace, std: Tensor, rate: float, iterations: int) -> Found:
+    """Projected Adam from candidates (B, N, H, A), step sizes in units of std (B, H, A)."""
+    actions, unit = candidates, std[:, None]
+    first, second = torch.zeros_like(actions), torch.zeros_like(actions)
+    answer, answer_cost = best_of(actions, judged(cost, actions))
+    curve = []
+    for step in range(1, iterations + 1):
+        with torch.enable_grad():
+            tracked = actions.detach().requires_grad_()
+            costs = cost(tracked)
+            if not costs.requires_grad:
+                raise InputError("the cost has no gradient: search with CEM, ICEM or MPPI instead.")
+            slope, = torch.autograd.grad(torch.where(torch.isfinite(costs), costs, 0.0).sum(), tracked)
+        slope = torch.nan_to_num(slope * unit, nan=0.0, posinf=0.0, neginf=0.0)
+        first, second = torch.lerp(slope, first, 0.9), torch.lerp(slope.square(), second, 0.99)
+        change = (first / (1 - 0.9**step)) / ((second / (1 - 0.99**step)).sqrt() + 1e-8)
+        actions = (actions - rate * unit * change).clamp(space.low, space.high)
+        best, best_cost = best_of(actions, judged(cost, actions))
+        better = best_cost < answer_cost
+        answer, answer_cost = torch.where(better[:, None, None], best, answer), torch.where(better, best_cost, answer_cost)
+        curve.append(best_cost)
+    return Found(answer, answer_cost, torch.stack(curve))

@@ -1,0 +1,73 @@
+"""iCEM (Pinneri et al. 2020): CEM with noise that hangs together over time, fewer samples each iteration, and a memory of elites."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lamplan.errors import InputError
+from lamplan.search.base import Cost, Found, SearchSpace, best_of, elite_moments, judged
+
+
+@dataclass(frozen=True)
+class ICEM:
+    """`colour`: exponent of the noise's power spectrum over the horizon, 0 white; `decay`: samples shrink by it each iteration;
+    `kept`: share of the elites that compete again. The answer is the best candidate ever seen, the mean among them."""
+
+    samples: int = 128
+    iterations: int = 6
+    elites: int = 10
+    horizon: int = 3
+    colour: float = 2.0
+    decay: float = 1.25
+    kept: float = 0.3
+    momentum: float = 0.1
+
+    def __post_init__(self) -> None:
+        if not (self.iterations >= 1 and self.horizon >= 1 and 1 <= self.elites <= self.samples):
+            raise InputError(f"ICEM needs iterations and horizon of at least 1 and 1 <= elites <= samples, found {self}.")
+        if not (self.colour >= 0 and self.decay >= 1 and 0 <= self.kept <= 1 and 0 <= self.momentum < 1):
+            raise InputError(f"ICEM needs colour >= 0, decay >= 1, kept within 0..1 and momentum within 0..1 (1 excluded), found {self}.")
+
+    def minimise(self, cost: Cost, space: SearchSpace, generator: torch.Generator) -> Found:
+        mean = space.mean.clamp(space.low, space.high)
+        std = space.std.expand_as(mean)
+        kept = mean[:, None][:, :0]
+        answer, answer_cost = mean, torch.full((len(mean),), torch.inf, device=mean.device)
+        curve = []
+        for iteration in range(self.iterations):
+            count = max(2 * self.elites, int(self.samples / self.decay**iteration))
+            noise = coloured_noise(len(mean), count, self.horizon, mean.shape[2], self.colour, generator, mean.device)
+            fresh = (mean[:, None] + noise * std[:, None]).clamp(space.low, space.high)
+            actions = torch.cat([mean[:, None], kept, fresh], dim=1)
+            costs = judged(cost, actions)
+            best, best_cost = best_of(actions, costs)
+            better = best_cost < answer_cost
+            answer, answer_cost = torch.where(better[:, None, None], best, answer), torch.where(better, best_cost, answer_cost)
+            new_mean, new_std = elite_moments(actions, costs, self.elites)
+            mean = torch.lerp(new_mean, mean, self.momentum).clamp(space.low, space.high)
+            std = torch.lerp(new_std, std, self.momentum)
+            again = costs.topk(round(self.kept * self.elites), dim=1, largest=False).indices
+            kept = actions.gather(1, again[..., None, None].expand(-1, -1, *mean.shape[1:]))
+            curve.append(best_cost)
+        return Found(answer, answer_cost, torch.stack(curve))
+
+
+def coloured_noise(episodes: int, samples: int, horizon: int, width: int, colour: float, generator: torch.Generator,
+                   device: torch.device | str = "cpu") -> Tensor:
+    """Noise (B, N, H, A) of unit variance whose power over the horizon falls with frequency to the power of `colour`."""
+    white = torch.randn(episodes, samples, width, horizon, generator=generator, device=device)
+    if colour == 0 or horizon == 1:
+        return white.transpose(2, 3)
+    frequency = torch.fft.rfftfreq(horizon, device=device)
+    frequency[0] = 0.5 / horizon  # the constant part counts as a wave twice as slow as the slowest
+    scale = frequency ** (-colour / 2)
+    # Each frequency but the constant (and, of an even horizon, the fastest) stands for two terms of the whole spectrum.
+    terms = torch.full_like(scale, 2.0)
+    terms[0] = 1.0
+    if horizon % 2 == 0:
+        terms[-1] = 1.0
+    scale = scale * (horizon / (terms * scale.square()).sum()).sqrt()
+    return torch.fft.irfft(torch.fft.rfft(white) * scale, n=horizon).transpose(2, 3)

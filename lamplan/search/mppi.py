@@ -1,0 +1,50 @@
+"""MPPI: every candidate counts, by how good it is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from lamplan.errors import InputError
+from lamplan.search.base import Cost, Found, SearchSpace, best_of, draw, judged
+
+
+@dataclass(frozen=True)
+class MPPI:
+    """Moves the mean to the average of all candidates weighted by exp(-cost / temperature), and the spread with it.
+
+    The temperature is given as a share of the candidates' own spread of cost (its standard deviation over the best half), so that one
+    setting fits any unit of cost. `floor`: the spread never falls below this share of the first one.
+    """
+
+    samples: int = 128
+    iterations: int = 6
+    horizon: int = 3
+    temperature: float = 0.2
+    floor: float = 0.02
+
+    def __post_init__(self) -> None:
+        if not (self.samples >= 2 and self.iterations >= 1 and self.horizon >= 1 and self.temperature > 0 and 0 <= self.floor <= 1):
+            raise InputError(f"MPPI needs at least 2 samples, 1 iteration and 1 step, a positive temperature and a floor within 0..1, "
+                             f"found {self}.")
+
+    def minimise(self, cost: Cost, space: SearchSpace, generator: torch.Generator) -> Found:
+        mean = space.mean.clamp(space.low, space.high)
+        first = std = space.std.expand_as(mean)
+        curve = []
+        for _ in range(self.iterations):
+            noise = torch.randn(len(mean), self.samples - 1, *mean.shape[1:], generator=generator, device=mean.device)
+            actions = draw(mean, std, self.samples, space, noise)
+            costs = judged(cost, actions)
+            best, best_cost = best_of(actions, costs)
+            half = costs.topk((self.samples + 1) // 2, dim=1, largest=False).values
+            half = torch.where(torch.isfinite(half), half, best_cost[:, None])
+            scale = (self.temperature * half.std(dim=1, keepdim=True)).clamp_min(torch.finfo(costs.dtype).tiny)
+            weight = torch.softmax(-(costs - best_cost[:, None]) / scale, dim=1)[..., None, None]
+            mean = (weight * actions).sum(1).clamp(space.low, space.high)  # an average may round out of the box
+            std = torch.maximum((weight * (actions - mean[:, None]).square()).sum(1).sqrt(), self.floor * first)
+            curve.append(best_cost)
+        answer = cost(mean[:, None])[:, 0]
+        finite = torch.isfinite(answer)
+        return Found(torch.where(finite[:, None, None], mean, best), torch.where(finite, answer, best_cost), torch.stack(curve))

@@ -1,0 +1,151 @@
+"""What every search method promises, on closed-form worlds whose optimum is known."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+from torch import Tensor
+
+from lamplan.errors import InputError
+from lamplan.search import CEM, ICEM, MPPI, Gradient, Refined, Search, SearchSpace
+from lamplan.search.icem import coloured_noise
+
+METHODS = {
+    "cem": CEM(samples=200, iterations=12),
+    "cem with momentum": CEM(samples=200, iterations=12, momentum_mean=0.1, momentum_std=0.1),
+    "icem": ICEM(samples=200, iterations=12),
+    "mppi": MPPI(samples=200, iterations=12),
+    "gradient": Gradient(samples=4, iterations=80),
+    "cem, refined": Refined(CEM(samples=60, iterations=5), iterations=20),
+}
+every_method = pytest.mark.parametrize("search", METHODS.values(), ids=METHODS.keys())
+LOW, HIGH = torch.tensor([-1.0, -2.0]), torch.tensor([1.0, 0.5])
+
+
+def space(episodes: int, horizon: int = 3) -> SearchSpace:
+    return SearchSpace(LOW, HIGH, torch.zeros(episodes, horizon, 2), torch.ones(2))
+
+
+def seed(number: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(number)
+
+
+class LinearQuadratic:
+    """x' = a x + b u, the squared distance of the last x to a goal, and a small price of u: its optimum solves a linear system."""
+
+    a, b, horizon, price = torch.tensor([[1.0, 0.25], [0.0, 1.0]]), torch.tensor([[0.3, 0.0], [0.25, 0.5]]), 3, 0.02
+
+    def __init__(self, goals: Tensor) -> None:
+        self.goals = goals  # (B, 2)
+
+    def __call__(self, actions: Tensor) -> Tensor:
+        state = torch.zeros(*actions.shape[:2], 2)
+        for h in range(self.horizon):
+            state = state @ self.a.T + actions[:, :, h] @ self.b.T
+        return (state - self.goals[:, None]).square().sum(-1) + self.price * actions.square().sum((2, 3))
+
+    def optimum(self) -> Tensor:
+        """(B,) the least cost."""
+        reach = torch.cat([torch.linalg.matrix_power(self.a, self.horizon - 1 - h) @ self.b for h in range(self.horizon)], dim=1)
+        best = torch.linalg.solve(reach.T @ reach + self.price * torch.eye(2 * self.horizon), reach.T @ self.goals.T).T
+        return self(best.view(-1, 1, self.horizon, 2))[:, 0]
+
+
+@every_method
+def test_linear_dynamics_with_quadratic_cost_come_within_one_percent_of_the_optimum(search: Search) -> None:
+    world = LinearQuadratic(torch.tensor([[0.5, 0.3], [-0.4, 0.2], [0.2, -0.6]]))
+    found = search.minimise(world, space(3), seed())
+    nothing = world(torch.zeros(3, 1, 3, 2))[:, 0]
+    assert ((found.cost - world.optimum()) <= 0.01 * (nothing - world.optimum())).all()
+    torch.testing.assert_close(world(found.actions[:, None])[:, 0], found.cost)
+
+
+@every_method
+def test_every_limit_holds_for_every_candidate_on_ten_thousand_problems(search: Search) -> None:
+    problems = 10_000
+    cheap = {field: value for field, value in {"samples": 8, "elites": 3, "iterations": 2}.items() if hasattr(search, field)}
+    search = dataclasses.replace(search, **cheap)  # type: ignore[type-var]
+    if isinstance(search, Refined):
+        search = Refined(CEM(samples=8, elites=3, iterations=2), iterations=2)
+    generator = seed(1)
+    low = -torch.rand(3, generator=generator) * 2
+    high = low + torch.rand(3, generator=generator) * 2 + 0.01
+    mean = torch.randn(problems, 2, 3, generator=generator) * 3
+    std = torch.rand(problems, 2, 3, generator=generator) * 5 + 1e-3
+    target = torch.randn(problems, 1, 3, generator=generator) * 3
+    seen_low, seen_high = high.clone(), low.clone()
+
+    def cost(actions: Tensor) -> Tensor:
+        nonlocal seen_low, seen_high
+        seen_low = torch.minimum(seen_low, actions.detach().amin((0, 1, 2)))
+        seen_high = torch.maximum(seen_high, actions.detach().amax((0, 1, 2)))
+        return (actions.sum(2) - target).square().sum(-1)
+
+    search = dataclasses.replace(search, first=dataclasses.replace(search.first, horizon=2)) if isinstance(search, Refined) \
+        else dataclasses.replace(search, horizon=2)  # type: ignore[type-var]
+    found = search.minimise(cost, SearchSpace(low, high, mean, std), generator)
+    assert (seen_low >= low).all() and (seen_high <= high).all()
+    assert (found.actions >= low).all() and (found.actions <= high).all()
+
+
+@every_method
+def test_same_seed_same_answer(search: Search) -> None:
+    world = LinearQuadratic(torch.tensor([[0.5, 0.3]]))
+    first, again, other = (search.minimise(world, space(1), seed(number)) for number in (1, 1, 2))
+    assert torch.equal(first.actions, again.actions)
+    if not isinstance(search, Gradient):  # which ends at the optimum, wherever it began
+        assert not torch.equal(first.actions, other.actions)
+
+
+@every_method
+def test_candidates_whose_cost_is_not_finite_never_reach_the_plan(search: Search) -> None:
+    def cost(actions: Tensor) -> Tensor:
+        value = (actions.sum(2) - 0.3).square().sum(-1)
+        value = torch.where(actions[..., 0].amax(-1) > 0.4, torch.nan, value)
+        return torch.where(actions[..., 1].amin(-1) < -0.8, -torch.inf, value)
+
+    found = search.minimise(cost, space(4), seed(3))
+    assert torch.isfinite(found.actions).all() and torch.isfinite(found.cost).all()
+    assert torch.isfinite(cost(found.actions[:, None])).all()
+
+
+@every_method
+def test_an_episode_without_any_finite_cost_raises(search: Search) -> None:
+    def cost(actions: Tensor) -> Tensor:
+        value = actions.square().sum((2, 3))
+        return torch.where(torch.arange(2)[:, None] == 1, torch.nan, value)
+
+    with pytest.raises(InputError, match="no finite plan"):
+        search.minimise(cost, space(2), seed())
+
+
+@every_method
+def test_horizon_one_and_a_single_episode_have_the_right_shapes(search: Search) -> None:
+    search = Refined(CEM(horizon=1)) if isinstance(search, Refined) else dataclasses.replace(search, horizon=1)  # type: ignore[type-var]
+    found = search.minimise(lambda actions: actions.square().sum((2, 3)), space(1, 1), seed())
+    assert found.actions.shape == (1, 1, 2) and found.cost.shape == (1,) and found.curve.shape[1:] == (1,)
+
+
+def test_a_cost_without_gradient_is_refused_by_the_gradient() -> None:
+    with pytest.raises(InputError, match="no gradient"):
+        Gradient().minimise(lambda actions: actions.detach().square().sum((2, 3)), space(1), seed())
+
+
+@pytest.mark.parametrize("colour", [0.0, 1.0, 3.0])
+@pytest.mark.parametrize("horizon", [1, 2, 5, 8])
+def test_coloured_noise_has_unit_variance_and_neighbours_agree_the_more_the_redder_it_is(colour: float, horizon: int) -> None:
+    noise = coloured_noise(4, 20_000, horizon, 1, colour, seed())[..., 0]
+    assert noise.var().item() == pytest.approx(1.0, abs=0.03)
+    if horizon > 1:
+        together = (noise[..., 1:] * noise[..., :-1]).mean().item()
+        assert together == pytest.approx(0.0, abs=0.02) if colour == 0 else together > 0.2
+
+
+@pytest.mark.parametrize(("method", "bad"), [
+    (CEM, {"momentum_mean": 1.0}), (ICEM, {"elites": 0}), (ICEM, {"decay": 0.5}), (MPPI, {"samples": 1}), (MPPI, {"temperature": 0.0}),
+    (Gradient, {"rate": 0.0})])
+def test_impossible_settings_are_refused(method: type, bad: dict[str, float]) -> None:
+    with pytest.raises(InputError, match=f"{method.__name__} needs"):
+        method(**bad)
