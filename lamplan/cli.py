@@ -42,6 +42,7 @@ def _parser() -> argparse.ArgumentParser:
     start.add_argument("--encoder-only", action="store_true", help="train only the encoder, for other runs' --encoder-from")
     pretrain.add_argument("--cache", type=Path, help="where decoded frames and features are kept (default: OUT/run/cache)")
     _budget(pretrain, "--minutes 30")
+    pretrain.add_argument("--precision", choices=["fp32", "bf16"], help="of matrix products (default: bf16 on a GPU, else fp32)")
     pretrain.set_defaults(run=_pretrain)
 
     fit = commands.add_parser("fit", help="fit a robot's controller to its logs")
@@ -67,6 +68,8 @@ def _parser() -> argparse.ArgumentParser:
 
     for command in (pretrain, fit, plan):
         command.add_argument("--threads", type=int, help="CPU threads (default: torch's choice)")
+    for command in (pretrain, fit):
+        command.add_argument("--device", help="torch's name of the device to train on (default: cuda if there is one, else cpu)")
     return parser
 
 
@@ -83,7 +86,8 @@ def _pretrain(options: argparse.Namespace) -> None:
 
     budget = Budget(steps=options.steps, minutes=options.minutes if options.steps or options.minutes else 30.0)
     pretrain(load_config(options.config), options.data, options.out, budget=budget, in_domain=options.in_domain, share=options.share,
-             start=options.start, encoder_from=options.encoder_from, encoder_only=options.encoder_only, cache=options.cache)
+             start=options.start, encoder_from=options.encoder_from, encoder_only=options.encoder_only, cache=options.cache,
+             device=(device := _device(options)), precision=options.precision or ("fp32" if device == "cpu" else "bf16"))
     print(f"wrote {options.out}; curves: tensorboard --logdir {options.out / 'run'}")
 
 
@@ -94,7 +98,7 @@ def _fit(options: argparse.Namespace) -> None:
     robot = _robot_folder(options.robot)
     budget = Budget(steps=options.steps if options.steps or options.minutes else 2000, minutes=options.minutes)
     run = options.out or Path("runs") / f"fit-{robot.name}-{options.checkpoint.resolve().name}"
-    result = fit(options.logs, robot, options.checkpoint, budget=budget, run=run, seed=options.seed)
+    result = fit(options.logs, robot, options.checkpoint, budget=budget, run=run, seed=options.seed, device=_device(options))
     print("held-out episodes: " + ", ".join(f"{name} {value:.4f}" for name, value in result.items()))
 
 
@@ -112,6 +116,13 @@ def _plan(options: argparse.Namespace) -> None:
                                            zip(planner.robot.names, action, planner.robot.units, strict=True)))
     if options.plot:
         plan.plot(options.plot)
+
+
+def _device(options: argparse.Namespace) -> str:
+    try:
+        return str(torch.device(options.device or ("cuda" if torch.cuda.is_available() else "cpu")))
+    except RuntimeError:
+        raise InputError(f"--device is '{options.device}', which torch does not know: give cpu, cuda or cuda:N.") from None
 
 
 def _robot_folder(name: str) -> Path:

@@ -58,7 +58,7 @@ class MaskedPrediction(nn.Module):
         keep = order[:, : round(self.patches * self.config.visible)]
         hidden = torch.ones(pixels.shape[:2], dtype=torch.bool, device=pixels.device).scatter_(1, keep, False)
         seen = self.embed(self.encoder.tokens(pixels, keep))
-        canvas = self.mask_token.expand(*pixels.shape[:2], -1).scatter(1, keep[..., None].expand_as(seen), seen)
+        canvas = self.mask_token.to(seen.dtype).expand(*pixels.shape[:2], -1).scatter(1, keep[..., None].expand_as(seen), seen)
         x = canvas.view(-1, 2 * self.patches, canvas.shape[-1])
         for block in self.blocks:
             x = block(x, (self.cos, self.sin))

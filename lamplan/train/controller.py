@@ -58,7 +58,7 @@ class LabelledFeatures:
             now.append(self.features[e][t])
             later.append(self.features[e][t + gap])
             moved.append(spec.differences(self.states[e][[t, t + gap]])[0])
-        return torch.stack(now).float(), torch.stack(later).float(), torch.from_numpy(np.stack(moved)).float()
+        return torch.stack(now).float(), torch.stack(later).float(), torch.from_numpy(np.stack(moved)).float().to(now[0].device)
 
 
 @torch.inference_mode()
@@ -70,17 +70,18 @@ def read_labelled(logs: list[Path], lam: LatentActionModel, spec: RobotSpec) -> 
                         "one to fit to and one held out.")
     for episode in episodes:
         check_limits(episode, spec)
+    device = lam.encoder.pixel_mean.device
     features, states, actions = [], [], []
     for episode in tqdm(episodes, desc="encode logs", unit="episode", dynamic_ncols=True):
-        images = torch.from_numpy(np.ascontiguousarray(episode.frames(spec.camera)))
+        images = torch.from_numpy(np.ascontiguousarray(episode.frames(spec.camera))).to(device)
         features.append(torch.cat([lam.encode(part) for part in images.split(64)]).half())
         states.append(np.asarray(episode.states))
-        actions.append(torch.from_numpy(spec.differences(episode.states)).float())
+        actions.append(torch.from_numpy(spec.differences(episode.states)).float().to(device))
     return LabelledFeatures(features, states, actions)
 
 
 def fit(logs: list[Path], robot: Path, checkpoint: Path, *, budget: Budget, run: Path, batch: int = 32, seed: int = 0,
-        config: ControllerConfig | None = None) -> dict[str, float]:
+        config: ControllerConfig | None = None, device: str = "cpu") -> dict[str, float]:
     """Fits the robot's controller to the inferred latents of its logs (L2), writes it beside robot.toml, returns its scores.
 
     The way back, from a latent to the robot's motion, learns at the same time (smooth L1) from moments up to FARTHEST steps apart.
@@ -90,11 +91,11 @@ def fit(logs: list[Path], robot: Path, checkpoint: Path, *, budget: Budget, run:
     FARTHEST steps away; one-step L1 of the world model with inferred, controller, zero latents, and of copying.
     """
     config = config or ControllerConfig()
-    lam, spec = LatentActionModel.load(checkpoint), RobotSpec.load(robot)
+    lam, spec = LatentActionModel.load(checkpoint).to(device), RobotSpec.load(robot)
     labelled = read_labelled(logs, lam, spec)
     training, held_out = labelled.part(validation=False), labelled.part(validation=True)
     torch.manual_seed(seed)
-    controller = new_controller(config, lam, spec)
+    controller = new_controller(config, lam, spec).to(device)
     _measure_actions(controller, training)
     # The targets never change: inferred once, not at every step.
     targets = infer_latents(lam, training)

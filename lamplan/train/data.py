@@ -25,10 +25,14 @@ VALIDATION_SHARE = 0.04
 
 @dataclass(frozen=True)
 class ClipStore:
-    """Arrays of consecutive frames: `data` (N, ...) on disk, clip i being rows `starts[i]` to `starts[i + 1]`."""
+    """Consecutive frames: `data` (N, ...) on disk or in a device's memory, clip i being rows `starts[i]` to `starts[i + 1]`."""
 
-    data: np.ndarray
+    data: np.ndarray | Tensor
     starts: np.ndarray
+
+    def to(self, device: str) -> ClipStore:
+        """The same in the memory of an accelerator, which would otherwise wait for the disk; on the CPU itself."""
+        return self if device == "cpu" else ClipStore(torch.from_numpy(np.array(self.data)).to(device), self.starts)
 
     def split(self, length: int, validation: bool) -> np.ndarray:
         """First rows of every window of `length` frames, of the clips held out for validation or of the others.
@@ -43,6 +47,9 @@ class ClipStore:
 
     def read(self, first_rows: np.ndarray, length: int) -> Tensor:
         """Windows (len(first_rows), length, ...) as a tensor."""
+        if isinstance(self.data, Tensor):
+            rows = torch.from_numpy(np.asarray(first_rows))[:, None] + torch.arange(length)
+            return self.data[rows.to(self.data.device)]
         return torch.from_numpy(np.stack([self.data[row : row + length] for row in first_rows]))
 
 
@@ -117,10 +124,11 @@ def feature_store(frames: ClipStore, encoder: Encoder, cache: Path, name: str, b
         target.mkdir(parents=True, exist_ok=True)
         side, width, count = encoder.config.side, encoder.config.width, len(frames.data)
         features = open_memmap(target / "features.tmp.npy", mode="w+", dtype=np.float16, shape=(count, side * side, width))
+        device = encoder.pixel_mean.device
         with torch.inference_mode():
             for row in tqdm(range(0, count, batch), desc=f"encode {name}", unit_scale=batch, unit="frame", dynamic_ncols=True):
-                images = torch.from_numpy(np.array(frames.data[row : row + batch]))
-                features[row : row + batch] = encoder(images).half().numpy()
+                images = torch.from_numpy(np.array(frames.data[row : row + batch])).to(device)
+                features[row : row + batch] = encoder(images).half().cpu().numpy()
         features.flush()
         os.replace(target / "features.tmp.npy", target / "features.npy")
         _write_starts(target, list(frames.starts))

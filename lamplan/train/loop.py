@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +19,7 @@ from tqdm import tqdm
 from lamplan.errors import InputError, LamplanError
 
 STATE = "state.pt"
+Precision = Literal["fp32", "bf16"]
 
 
 @dataclass(frozen=True)
@@ -65,8 +67,11 @@ def learning_rate(progress: float, config: OptimiserConfig) -> float:
 
 def train(module: nn.Module, loss: Callable[[int], tuple[Tensor, dict[str, Tensor]]], budget: Budget, out: Path, *,
           title: str, config: OptimiserConfig, seed: int, validate: Callable[[], dict[str, float]] | None = None,
-          validate_every: int = 200, after_step: Callable[[], None] | None = None, save_seconds: float = 60.0) -> Trained:
-    """Minimises `loss(step)` over the module's parameters.
+          validate_every: int = 200, after_step: Callable[[], None] | None = None, save_seconds: float = 60.0,
+          precision: Precision = "fp32") -> Trained:
+    """Minimises `loss(step)` over the module's parameters, on the device where they are.
+
+    `bf16` computes matrix products in that precision; weights, optimiser and losses stay in fp32.
 
     State, curves and TensorBoard files live in `out`; a run that was killed goes on from its last state. `loss` draws all
     its randomness from torch's global generator, which is seeded by (seed, step), and from the step itself: with a budget
@@ -78,7 +83,8 @@ def train(module: nn.Module, loss: Callable[[int], tuple[Tensor, dict[str, Tenso
     others = [p for p in parameters if p.ndim < 2]
     optimiser = torch.optim.AdamW([{"params": matrices, "weight_decay": config.weight_decay}, {"params": others, "weight_decay": 0.0}],
                                   lr=config.learning_rate)
-    step, seconds = _resume(out / STATE, module, optimiser)
+    device = parameters[0].device
+    step, seconds = _resume(out / STATE, module, optimiser, device)
     curves = _Curves(out, step)
     bar = tqdm(total=budget.steps, initial=step, desc=title, unit="step", dynamic_ncols=True, mininterval=1.0)
     last_save = started = time.monotonic()
@@ -88,7 +94,8 @@ def train(module: nn.Module, loss: Callable[[int], tuple[Tensor, dict[str, Tenso
         rate = learning_rate(budget.progress(step, spent), config)
         for group in optimiser.param_groups:
             group["lr"] = rate
-        value, parts = loss(step)
+        with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+            value, parts = loss(step)
         if not torch.isfinite(value):
             raise LamplanError(f"{title}: the loss is {value.item()} at step {step}; the last good state is in {out / STATE}. "
                                "Lower the learning rate, or look for damaged data.")
@@ -129,11 +136,11 @@ def _save(path: Path, module: nn.Module, optimiser: torch.optim.Optimizer, step:
     os.replace(temporary, path)
 
 
-def _resume(path: Path, module: nn.Module, optimiser: torch.optim.Optimizer) -> tuple[int, float]:
+def _resume(path: Path, module: nn.Module, optimiser: torch.optim.Optimizer, device: torch.device) -> tuple[int, float]:
     if not path.exists():
         return 0, 0.0
     try:
-        state = torch.load(path, weights_only=True)
+        state = torch.load(path, weights_only=True, map_location=device)
         module.load_state_dict(state["module"])
         optimiser.load_state_dict(state["optimiser"])
     except Exception as error:  # whatever torch raises: the file is not a state of this run

@@ -15,18 +15,18 @@ from lamplan.models.masked import MaskedPrediction
 from lamplan.train.card import write_card
 from lamplan.train.config import PretrainConfig
 from lamplan.train.data import ClipStore, Sampler, feature_store, frame_store, validation_windows
-from lamplan.train.loop import Budget, Trained, train
+from lamplan.train.loop import Budget, Precision, Trained, train
 
 
 def pretrain(config: PretrainConfig, data: list[Path], out: Path, *, budget: Budget, in_domain: list[Path] | None = None,
              share: float = 0.5, start: Path | None = None, encoder_from: Path | None = None, encoder_only: bool = False,
-             cache: Path | None = None) -> LatentActionModel:
+             cache: Path | None = None, device: str = "cpu", precision: Precision = "fp32") -> LatentActionModel:
     """Trains encoder and latent action model on folders of video and writes the checkpoint `out`.
 
     `in_domain` folders are mixed in by `share` of the clips. `start` goes on from a whole checkpoint (its sizes replace
     those of the recipe, its encoder stays as it is); `encoder_from` takes only the frozen encoder; `encoder_only` spends the whole
     budget on the encoder and leaves the rest untrained, for other runs to take it from. `out/run` keeps state
-    and curves, from which a killed run goes on.
+    and curves, from which a killed run goes on. `device` is torch's name of it; on an accelerator the clips lie in its memory.
     """
     if not 0 < share < 1:
         raise InputError(f"the in-domain share must lie between 0 and 1, found {share}.")
@@ -36,7 +36,7 @@ def pretrain(config: PretrainConfig, data: list[Path], out: Path, *, budget: Bud
     if loaded is not None:
         config = replace(config, lam=loaded.config if start else replace(config.lam, encoder=loaded.config.encoder))
     torch.manual_seed(config.seed)
-    model = LatentActionModel(config.lam)
+    model = LatentActionModel(config.lam).to(device)
     size, fps = config.lam.encoder.image_size, config.lam.rate_hz
     wild = [frame_store(folder, cache, size, fps) for folder in data]
     extra = [frame_store(folder, cache, size, fps) for folder in in_domain or []]
@@ -49,8 +49,9 @@ def pretrain(config: PretrainConfig, data: list[Path], out: Path, *, budget: Bud
                                 minutes=budget.minutes and budget.minutes * encoder_share)
         if not encoder_only:
             lam_budget = Budget(steps=budget.steps, minutes=budget.minutes and budget.minutes * (1 - encoder_share))
-        stages["encoder"] = train_encoder(model.encoder, wild, config, encoder_budget, run / "encoder")
-        standardise(model.encoder, wild)
+        near = [store.to(device) for store in wild]
+        stages["encoder"] = train_encoder(model.encoder, near, config, encoder_budget, run / "encoder", precision)
+        standardise(model.encoder, near)
     else:
         model.encoder.load_state_dict(loaded.encoder.state_dict())
     model.encoder.eval().requires_grad_(False)
@@ -66,7 +67,8 @@ def pretrain(config: PretrainConfig, data: list[Path], out: Path, *, budget: Bud
     names = [folder.name for folder in [*data, *(in_domain or [])]]
     features = [feature_store(frames, model.encoder, cache, name) for frames, name in zip(wild + extra, names, strict=True)]
     shares = _shares([len(store.data) for store in features], len(wild), share)
-    stages["latent action model"] = train_lam(model, features, names, shares, config, lam_budget, run / "lam")
+    near = [store.to(device) for store in features]
+    stages["latent action model"] = train_lam(model, near, names, shares, config, lam_budget, run / "lam", precision)
     model.save(out)
     frames = {name: f"{len(store.data)} frames in {len(store.starts) - 1} clips, {share_ / sum(shares):.0%} of the training clips"
               for name, store, share_ in zip(names, features, shares, strict=True)}
@@ -75,9 +77,10 @@ def pretrain(config: PretrainConfig, data: list[Path], out: Path, *, budget: Bud
     return model
 
 
-def train_encoder(encoder: Encoder, stores: list[ClipStore], config: PretrainConfig, budget: Budget, out: Path) -> Trained:
+def train_encoder(encoder: Encoder, stores: list[ClipStore], config: PretrainConfig, budget: Budget, out: Path,
+                  precision: Precision = "fp32") -> Trained:
     """Masked prediction on pairs of frames a step apart."""
-    module = MaskedPrediction(encoder, config.masked)
+    module = MaskedPrediction(encoder, config.masked).to(encoder.pixel_mean.device)
     sampler = Sampler(stores, [len(store.data) for store in stores], 2, config.seed, "encoder")
     held_out = torch.cat([validation_windows(store, 2, 128) for store in stores])
 
@@ -90,7 +93,7 @@ def train_encoder(encoder: Encoder, stores: list[ClipStore], config: PretrainCon
         return {"masked": module.loss(held_out)[0].item()}
 
     done = train(module, loss, budget, out, title="encoder", config=config.optimiser, seed=config.seed, validate=validate,
-                 validate_every=500, after_step=module.update_target)
+                 validate_every=500, after_step=module.update_target, precision=precision)
     if module.teacher is not None:
         encoder.load_state_dict(module.teacher.state_dict())
     return done
@@ -114,7 +117,7 @@ class _Joint(nn.Module):
 
 
 def train_lam(model: LatentActionModel, stores: list[ClipStore], names: list[str], shares: list[float], config: PretrainConfig,
-              budget: Budget, out: Path) -> Trained:
+              budget: Budget, out: Path, precision: Precision = "fp32") -> Trained:
     """Inverse dynamics and world model jointly, on features; reports for each folder what tells it from a copier."""
     sampler = Sampler(stores, shares, config.clip_frames, config.seed, "latent action model")
     held_out = {name: validation_windows(store, config.clip_frames, 64).float() for name, store in zip(names, stores, strict=True)}
@@ -127,7 +130,7 @@ def train_lam(model: LatentActionModel, stores: list[ClipStore], names: list[str
         return {f"{name}/{key}": value for name, clip in held_out.items() for key, value in model.diagnose(clip).items()}
 
     return train(_Joint(model), loss, budget, out, title="latent action model", config=config.optimiser, seed=config.seed,
-                 validate=validate, validate_every=250)
+                 validate=validate, validate_every=250, precision=precision)
 
 
 def _shares(sizes: list[int], wild: int, share: float) -> list[float]:
