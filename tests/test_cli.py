@@ -51,6 +51,13 @@ def test_unknown_recipe_and_share(tmp_path: Path, capsys: pytest.CaptureFixture[
     fails(capsys, ["pretrain", "--data", videos, "--steps", "-3", "--out", tmp_path / "out"], "budget")
 
 
+def test_unknown_device(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = tiny.videos(tmp_path / "videos", count=1)
+    assert main(["pretrain", "--data", str(data), "--out", str(tmp_path / "out"), "--device", "abacus"]) == 2
+    assert "--device is 'abacus'" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 def test_damaged_checkpoints(tmp_path: Path, checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
     picture = tmp_path / "a.png"
     Image.fromarray(np.zeros((32, 32, 3), np.uint8)).save(picture)

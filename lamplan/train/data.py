@@ -70,7 +70,8 @@ class Sampler:
         counts = rng.multinomial(batch, self.shares)
         parts = [store.read(windows[rng.integers(len(windows), size=count)], self.length)
                  for store, windows, count in zip(self.stores, self.windows, counts, strict=True) if count]
-        return torch.cat(parts)
+        with torch.autocast(parts[0].device.type, enabled=False):  # which on the CPU does not know float16
+            return torch.cat(parts)
 
 
 def validation_windows(store: ClipStore, length: int, count: int) -> Tensor:

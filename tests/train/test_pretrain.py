@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -105,6 +106,28 @@ def test_going_on_from_a_checkpoint_keeps_its_encoder_and_moves_the_rest(
     assert not torch.equal(before.world_model.embed.weight, after.world_model.embed.weight)
 
 
+def test_half_precision_rollouts_and_both_targets_train(data: Path, recipe: Path, tmp_path: Path) -> None:
+    for target in ("pixels", "features"):
+        config = load_config(str(recipe))
+        config = replace(config, imagined=1.0, masked=replace(config.masked, target=target))  # type: ignore[arg-type]
+        model = pretrain(config, [data], tmp_path / target, budget=Budget(steps=4), precision="bf16")
+        assert all(tensor.dtype == torch.float32 and torch.isfinite(tensor).all() for tensor in model.state_dict().values())
+        names = {row["name"] for row in csv.DictReader((tmp_path / target / "run" / "lam" / "curves.csv").open())}
+        assert {"val/videos/rollout", "val/videos/rollout_copy"} <= names
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_pretraining_and_fitting_on_a_gpu(data: Path, recipe: Path, tmp_path: Path) -> None:
+    pretrain(load_config(str(recipe)), [data], tmp_path / "lam", budget=Budget(steps=20), device="cuda", precision="bf16")
+    robot = tmp_path / "rover"
+    robot.mkdir()
+    (robot / "robot.toml").write_bytes(ROBOT.read_bytes())
+    log = tiny.log(tmp_path / "log.hdf5", RobotSpec.load(robot), episodes=10)
+    scores = fit([log], robot, tmp_path / "lam", budget=Budget(steps=20), run=tmp_path / "run", device="cuda")
+    assert all(np.isfinite(value) for value in scores.values())
+
+
 def test_pretraining_opens_no_file_but_video_and_no_reader_of_logs(recipe: Path, data: Path, checkpoint: Path, tmp_path: Path) -> None:
     """The latent action model saw no action: readers of logs cannot even be imported while it trains."""
     folder = tmp_path / "videos"
@@ -184,6 +207,15 @@ def test_windows_stay_inside_their_clip_and_validation_clips_are_never_drawn() -
     assert held_out and not held_out & set(drawn.unique().tolist())
     assert len(drawn.unique()) + len(held_out) == 30
     assert torch.equal(sampler.draw(7, 8), sampler.draw(7, 8))
+
+
+def test_clips_in_a_devices_memory_are_read_as_from_disk() -> None:
+    rng = np.random.default_rng(0)
+    store = ClipStore(rng.integers(0, 255, (40, 3), dtype=np.uint8), np.array([0, 15, 40]))
+    near = ClipStore(torch.from_numpy(store.data), store.starts)
+    rows = rng.integers(0, 36, 9)
+    assert torch.equal(store.read(rows, 4), near.read(rows, 4))
+    assert store.to("cpu") is store
 
 
 def test_shares_of_the_stores_are_kept() -> None:
