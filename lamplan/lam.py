@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lamplan.errors import InputError
-from lamplan.latents import NoisyBottleneck
+from lamplan.latents import KINDS, BottleneckConfig, NoisyConfig, config_class, new_bottleneck
 from lamplan.models.encoder import Encoder, EncoderConfig
 from lamplan.models.inverse_dynamics import InverseDynamicsConfig, InverseDynamicsModel
 from lamplan.models.world_model import WorldModel, WorldModelConfig
@@ -21,12 +22,20 @@ KIND = "latent action model"
 
 @dataclass(frozen=True)
 class LAMConfig:
-    latent_dim: int = 32
-    kl_weight: float = 1e-5
     rate_hz: float = 4.0  # one latent action per step of video
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     inverse_dynamics: InverseDynamicsConfig = field(default_factory=InverseDynamicsConfig)
     world_model: WorldModelConfig = field(default_factory=WorldModelConfig)
+    bottleneck: BottleneckConfig = field(default_factory=NoisyConfig)
+
+    @property
+    def latent_dim(self) -> int:
+        return self.bottleneck.dim
+
+    def as_dict(self) -> dict[str, Any]:
+        """Every entry, the bottleneck's kind among them."""
+        kind = next(name for name, cls in KINDS.items() if isinstance(self.bottleneck, cls))
+        return {**asdict(self), "bottleneck": {"kind": kind, **asdict(self.bottleneck)}}
 
 
 class LatentActionModel(nn.Module):
@@ -37,7 +46,7 @@ class LatentActionModel(nn.Module):
         self.config = config
         features, side = config.encoder.width, config.encoder.side
         self.encoder = Encoder(config.encoder)
-        self.bottleneck = NoisyBottleneck(config.latent_dim, config.kl_weight)
+        self.bottleneck = new_bottleneck(config.bottleneck)
         self.inverse_dynamics = InverseDynamicsModel(config.inverse_dynamics, features, side, self.bottleneck.parameters_dim)
         self.world_model = WorldModel(config.world_model, features, side, config.latent_dim)
 
@@ -68,10 +77,10 @@ class LatentActionModel(nn.Module):
         """
         s, s_next = clip[:, :-1], clip[:, 1:]
         parameters = self.inverse_dynamics(s.flatten(0, 1), s_next.flatten(0, 1)).unflatten(0, s.shape[:2])
-        z, nats = self.bottleneck.sample(parameters)
+        z, penalty, nats = self.bottleneck.sample(parameters)
         predicted = self.world_model.imagine(s[:, 0], z) if imagined else self.world_model(s, z)
         l1 = F.l1_loss(predicted, s_next)
-        return l1 + self.bottleneck.weight * nats, {"rollout_l1" if imagined else "l1": l1, "nats": nats}
+        return l1 + penalty, {"rollout_l1" if imagined else "l1": l1, "nats": nats}
 
     @torch.inference_mode()
     def diagnose(self, clip: Tensor) -> dict[str, float]:
@@ -80,7 +89,7 @@ class LatentActionModel(nn.Module):
         a rollout over the clip, and of copying the first; and the latent's capacity in nats."""
         s, s_next = clip[:, :-1], clip[:, 1:]
         parameters = self.inverse_dynamics(s.flatten(0, 1), s_next.flatten(0, 1)).unflatten(0, s.shape[:2])
-        z, nats = self.bottleneck.mean(parameters), self.bottleneck.sample(parameters)[1]
+        z, nats = self.bottleneck.mean(parameters), self.bottleneck.sample(parameters).nats
         return {"inferred": F.l1_loss(self.world_model(s, z), s_next).item(),
                 "shuffled": F.l1_loss(self.world_model(s, z.roll(1, dims=0)), s_next).item(),
                 "zero": F.l1_loss(self.world_model(s, torch.zeros_like(z)), s_next).item(),
@@ -90,7 +99,7 @@ class LatentActionModel(nn.Module):
                 "nats": nats.item()}
 
     def save(self, folder: str | Path) -> None:
-        save_folder(folder, KIND, asdict(self.config), self)
+        save_folder(folder, KIND, self.config.as_dict(), self)
 
     @classmethod
     def load(cls, folder: str | Path) -> LatentActionModel:
@@ -100,6 +109,10 @@ class LatentActionModel(nn.Module):
         for name, part in (("encoder", EncoderConfig), ("inverse_dynamics", InverseDynamicsConfig), ("world_model", WorldModelConfig)):
             if name in fields:
                 fields[name] = build(part, fields[name], folder)  # type: ignore[type-var]
+        bottleneck = fields.get("bottleneck")
+        if isinstance(bottleneck, dict):
+            rest = {key: value for key, value in bottleneck.items() if key != "kind"}
+            fields["bottleneck"] = build(config_class(bottleneck.get("kind"), str(folder)), rest, folder)  # type: ignore[type-var]
         model = cls(build(LAMConfig, fields, folder))
         load_weights(folder, model)
         return model.eval().requires_grad_(False)

@@ -70,7 +70,7 @@ def test_damaged_checkpoints(tmp_path: Path, checkpoint: Path, capsys: pytest.Ca
     config = (checkpoint / "config.json").read_text()
     (checkpoint / "config.json").write_text(config.replace('"format": 1', '"format": 99'))
     fails(capsys, plan, "format 99")
-    (checkpoint / "config.json").write_text(config.replace('"latent_dim": 8', '"latent_dim": 16'))
+    (checkpoint / "config.json").write_text(config.replace('"dim": 8', '"dim": 16'))
     (checkpoint / "model.safetensors").write_bytes(whole)
     fails(capsys, plan, "has shape", "expected")
     (checkpoint / "config.json").write_text("{")

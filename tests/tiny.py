@@ -11,7 +11,6 @@ from lamplan.robot import RobotSpec
 from lamplan.video import write_video
 
 RECIPE = """
-latent_dim = 8
 encoder_batch = 8
 batch = 8
 clip_frames = 3
@@ -27,6 +26,9 @@ target = "pixels"
 width = 24
 depth = 1
 heads = 2
+[bottleneck]
+kind = "noisy"
+dim = 8
 [inverse_dynamics]
 width = 24
 depth = 1

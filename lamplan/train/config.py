@@ -9,6 +9,7 @@ from typing import Any
 
 from lamplan.errors import InputError
 from lamplan.lam import LAMConfig
+from lamplan.latents import config_class
 from lamplan.models.encoder import EncoderConfig
 from lamplan.models.inverse_dynamics import InverseDynamicsConfig
 from lamplan.models.masked import MaskedConfig
@@ -47,9 +48,12 @@ def load_config(name: str) -> PretrainConfig:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path} is not valid TOML ({error}).") from None
     parts = {key: _build(cls, table.pop(key, {}), f"{path} [{key}]") for key, cls in _PARTS.items()}
+    bottleneck = table.pop("bottleneck", {})
+    kind = bottleneck.pop("kind", "noisy")
+    parts["bottleneck"] = _build(config_class(kind, f"{path} [bottleneck]"), bottleneck, f"{path} [bottleneck]")
     lam_keys = {f.name for f in fields(LAMConfig)}
     lam = {key: table.pop(key) for key in list(table) if key in lam_keys}
-    lam |= {key: parts.pop(key) for key in ("encoder", "inverse_dynamics", "world_model")}
+    lam |= {key: parts.pop(key) for key in ("encoder", "inverse_dynamics", "world_model", "bottleneck")}
     return _build(PretrainConfig, {**table, **parts, "lam": LAMConfig(**lam)}, str(path))
 
 

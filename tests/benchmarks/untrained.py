@@ -8,6 +8,7 @@ import torch
 
 from lamplan.controllers import new_controller, save_controller
 from lamplan.lam import LAMConfig, LatentActionModel
+from lamplan.latents import NoisyConfig
 from lamplan.models.controller import ControllerConfig
 from lamplan.models.encoder import EncoderConfig
 from lamplan.models.inverse_dynamics import InverseDynamicsConfig
@@ -19,8 +20,8 @@ from tests.benchmarks.fakes import ROOT
 def checkpoint_and_robot(folder: Path, robot: str) -> Path:
     """Writes `folder/checkpoint` (32 px images) and returns the folder of the robot with a controller for it."""
     torch.manual_seed(0)
-    lam = LatentActionModel(LAMConfig(8, encoder=EncoderConfig(32, 8, 24, 1, 2), inverse_dynamics=InverseDynamicsConfig(24, 1, 2),
-                                      world_model=WorldModelConfig(24, 1, 2, 16)))
+    lam = LatentActionModel(LAMConfig(bottleneck=NoisyConfig(dim=8), encoder=EncoderConfig(32, 8, 24, 1, 2),
+                                      inverse_dynamics=InverseDynamicsConfig(24, 1, 2), world_model=WorldModelConfig(24, 1, 2, 16)))
     lam.save(folder / "checkpoint")
     home = folder / robot
     home.mkdir()

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from lamplan.lam import LAMConfig, LatentActionModel, resize
-from lamplan.latents import NoisyBottleneck
+from lamplan.latents import NoisyBottleneck, NoisyConfig
 from lamplan.models.controller import Controller, ControllerConfig
 from lamplan.models.encoder import Encoder, EncoderConfig
 from lamplan.models.inverse_dynamics import InverseDynamicsConfig
@@ -19,7 +19,7 @@ from lamplan.models.world_model import WorldModel, WorldModelConfig
 from lamplan.rollout import LatentDynamics, Past, goal_costs
 
 ENCODER = EncoderConfig(image_size=32, patch=8, width=24, depth=2, heads=2)
-LAM = LAMConfig(latent_dim=8, encoder=ENCODER, inverse_dynamics=InverseDynamicsConfig(width=24, depth=1, heads=2),
+LAM = LAMConfig(bottleneck=NoisyConfig(dim=8), encoder=ENCODER, inverse_dynamics=InverseDynamicsConfig(width=24, depth=1, heads=2),
                 world_model=WorldModelConfig(width=24, depth=2, heads=2, context=3, max_frames=8))
 
 
@@ -138,12 +138,12 @@ def test_motions_of_many_latents_are_those_of_each() -> None:
 
 
 def test_noisy_bottleneck_prices_a_standard_normal_at_zero_nats() -> None:
-    bottleneck = NoisyBottleneck(4, 1e-5)
-    assert bottleneck.sample(torch.zeros(10, 8))[1].item() == 0
+    bottleneck = NoisyBottleneck(NoisyConfig(dim=4))
+    assert bottleneck.sample(torch.zeros(10, 8)).nats.item() == 0
     mean, log_variance = torch.full((10, 4), 2.0), torch.full((10, 4), -3.0)
     reference = torch.distributions.kl_divergence(torch.distributions.Normal(mean, (log_variance / 2).exp()),
                                                   torch.distributions.Normal(0.0, 1.0)).sum(-1).mean()
-    torch.testing.assert_close(bottleneck.sample(torch.cat([mean, log_variance], dim=-1))[1], reference)
+    torch.testing.assert_close(bottleneck.sample(torch.cat([mean, log_variance], dim=-1)).nats, reference)
 
 
 def test_gradients_reach_every_part_of_the_model() -> None:
