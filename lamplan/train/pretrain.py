@@ -58,10 +58,11 @@ def pretrain(config: PretrainConfig, data: list[Path], out: Path, *, budget: Bud
     if start is not None and loaded is not None:
         model.load_state_dict(loaded.state_dict())
 
+    recipe = asdict(config) | {"lam": config.lam.as_dict()}
     if encoder_only:
         model.save(out)
         write_card(out, "Encoder", {"Video": {folder.name: f"{len(store.data)} frames in {len(store.starts) - 1} clips"
-                                              for folder, store in zip(data, wild, strict=True)}, "Recipe": asdict(config)}, stages)
+                                              for folder, store in zip(data, wild, strict=True)}, "Recipe": recipe}, stages)
         return model
 
     names = [folder.name for folder in [*data, *(in_domain or [])]]
@@ -73,7 +74,7 @@ def pretrain(config: PretrainConfig, data: list[Path], out: Path, *, budget: Bud
     frames = {name: f"{len(store.data)} frames in {len(store.starts) - 1} clips, {share_ / sum(shares):.0%} of the training clips"
               for name, store, share_ in zip(names, features, shares, strict=True)}
     write_card(out, "Latent action model", {"Video": frames, "Started from": {"checkpoint": source.name} if source else {},
-                                            "Recipe": asdict(config)}, stages)
+                                            "Recipe": recipe}, stages)
     return model
 
 
