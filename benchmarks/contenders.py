@@ -82,11 +82,14 @@ class Sources:
 
 
 class Contenders:
-    """Builds policies for plans of `horizon` steps. A shape makes the planners search a single action spread over them."""
+    """Builds policies for plans of `horizon` steps. A shape makes the planners search a single action spread over them; `searched`
+    is the robot as their search sees it, with limits and prior of a protocol (by default the robot's own)."""
 
-    def __init__(self, sources: Sources, horizon: int, search: SearchBudget, oracle: SearchBudget, shape: Shape | None = None) -> None:
+    def __init__(self, sources: Sources, horizon: int, search: SearchBudget, oracle: SearchBudget, shape: Shape | None = None,
+                 searched: RobotSpec | None = None) -> None:
         self.sources, self.horizon, self.search, self.oracle, self.shape = sources, horizon, search, oracle, shape
         self.robot, self.encode = sources.robot, sources.encode
+        self.searched = searched or sources.robot
 
     def build(self, names: list[str]) -> list[Policy]:
         """The named rows; one whose weights were not given is left out, and said to be."""
@@ -121,7 +124,7 @@ class Contenders:
             self._behaviour()
             return RegressionPolicy(GoalRegression.load(self._baseline(REGRESSION)), self.sources.lam, robot, horizon, self.sources.device)
         if name == "oracle":
-            return Oracle(self.encode, robot, self.oracle.cem(self._search_steps), self.shape, horizon)
+            return Oracle(self.encode, self.searched, self.oracle.cem(self._search_steps), self.shape, horizon)
         if name == "proposal":
             return Proposed(self._placed(self._dynamics(name)), robot, horizon)
         return Planned(name, self._planner(name), self.shape, horizon)
@@ -140,8 +143,8 @@ class Contenders:
     def _planner(self, name: str) -> Planner:
         dynamics, proposals = self._placed(self._dynamics(name)), name == "lam_in_domain_proposals"
         if self.shape is not None:
-            dynamics = Shaped(dynamics, self.shape, self.horizon, self.robot)
-        return Planner(dynamics, self.robot, self.search.cem(self._search_steps), proposals=proposals)
+            dynamics = Shaped(dynamics, self.shape, self.horizon, self.searched)
+        return Planner(dynamics, self.searched, self.search.cem(self._search_steps), proposals=proposals)
 
     def _placed(self, dynamics: Dynamics) -> Dynamics:
         return dynamics if self.sources.device == "cpu" else OnDevice(dynamics, self.sources.device)

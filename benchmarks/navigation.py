@@ -7,6 +7,7 @@ sub-goal images.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import gymnasium as gym
@@ -27,6 +28,7 @@ from benchmarks.windows import Recorder, Windows, cached, drive
 from lamplan.report import Results
 from lamplan.report.plots import paths_from_above
 from lamplan.report.results import describe_device
+from lamplan.robot import RobotSpec
 
 HORIZON = 8
 PARTS = ("recon", "arc", "closed_loop")
@@ -62,7 +64,8 @@ def main(argv: list[str] | None = None) -> None:
                             oracle_closed_loop=f"{closed_oracle_search}, {closed_oracle_episodes} episodes")
     run = Run(results, args.out, args.batch)
     for part in (name for name in parts if name in SHAPES):
-        contenders = Contenders(sources, HORIZON, search, oracle_search, SHAPES[part])
+        searched = as_recon_searches(sources.robot) if part == "recon" else None
+        contenders = Contenders(sources, HORIZON, search, oracle_search, SHAPES[part], searched)
         # Only the planners know of the plan's shape: the other rows would repeat those of the first part.
         names = rows if part == "recon" else [row for row in rows if row in PLANNERS]
         open_loop(contenders, names, part, args.episodes or (8 if quick else 100), oracle_episodes, run)
@@ -70,6 +73,14 @@ def main(argv: list[str] | None = None) -> None:
         contenders = Contenders(sources, HORIZON, closed_search, closed_oracle_search, Arc())
         closed_loop(contenders, rows, args.closed_episodes or (2 if quick else 20), closed_oracle_episodes, run)
     run.finish()
+
+
+def as_recon_searches(robot: RobotSpec) -> RobotSpec:
+    """The rover with the protocol's beginning of the search (paper section 6.2): 0.875 ± 0.075 waypoints of 0.25 m forward and
+    ± 0.4 sideways at each step, ± 0.1 pi of turn at the last. The protocol has no limits: three of these spreads are left free."""
+    mean, std = np.array([0.875 * 0.25, 0.0, 0.0]), np.array([0.075 * 0.25, 0.4 * 0.25, 0.1 * np.pi])
+    low, high = np.minimum(robot.low, mean - 3 * std), np.maximum(robot.high, mean + 3 * std)
+    return replace(robot, prior_mean=mean, prior_std=std, low=low, high=high)
 
 
 def open_loop(contenders: Contenders, rows: list[str], task: str, episodes: int, oracle_episodes: int, run: Run) -> None:
