@@ -96,10 +96,9 @@ class Straight:
 
     def decide(self, situation: Any) -> Any:
         from benchmarks.policies import Decision
-        from benchmarks.regression import spread
 
         moves = np.zeros((len(situation.images), 7))
         moves[:, :3] = (encode(situation.goals) - encode(situation.images))[:, 0]
-        return Decision(np.stack([spread(PANDA, move, 3) for move in moves]))
+        return Decision(np.repeat(PANDA.split(moves, 3)[:, None], 3, axis=1))
 
 
