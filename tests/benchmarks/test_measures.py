@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from benchmarks.displacement import displacement_errors
+from benchmarks.navigation import as_recon_searches
 from benchmarks.recon import path_errors
-from benchmarks.trajectories import as_seen_from_start, ate_rpe, follow
+from benchmarks.trajectories import WAYPOINT_M, as_seen_from_start, ate_rpe, follow
 from tests.benchmarks.fakes import PANDA, ROVER
 
 
@@ -60,3 +61,11 @@ def test_the_order_of_planned_steps_does_not_matter_to_the_protocol() -> None:
     states, plans = rng.uniform(-0.1, 0.1, size=(4, 4, 7)), rng.uniform(-0.1, 0.1, size=(4, 3, 7))
     ahead, back = (displacement_errors(PANDA, some, states)["delta_xyz", "m"] for some in (plans, plans[:, ::-1]))
     np.testing.assert_allclose(ahead, back)
+
+
+def test_recon_searches_as_published() -> None:
+    searched = as_recon_searches(ROVER)
+    np.testing.assert_allclose(searched.prior_mean / WAYPOINT_M, [0.875, 0.0, 0.0])
+    np.testing.assert_allclose(searched.prior_std[:2] / WAYPOINT_M, [0.075, 0.4])
+    assert searched.prior_std[2] == pytest.approx(0.1 * np.pi)
+    assert (searched.low <= ROVER.low).all() and (searched.high >= ROVER.high).all() and searched.name == ROVER.name
