@@ -1,7 +1,8 @@
 """Fills the tables of README.md from results files: python -m tools.readme_tables runs/manipulation runs/navigation
 
 A table stands between the marks `<!-- results:NAME -->` and `<!-- /results:NAME -->`, NAME being the benchmark. Everything
-between them is replaced by the table, the command that makes it again, and the commit and device it was measured on.
+between them is replaced by the table, the command that makes it again, and the commit and device it was measured on. Several
+runs of one benchmark, of different rows, share its table.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import argparse
 import os
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from lamplan.errors import DataError, LamplanError
@@ -19,19 +21,29 @@ from lamplan.report.table import table
 README = Path(__file__).resolve().parents[1] / "README.md"
 
 
-def block(results: Results) -> str:
-    """What stands between the marks of one benchmark."""
+def origin(results: Results) -> str:
+    """How the rows of one run are made again, and where they were measured."""
     budget = "".join(f"; {key} {value}" for key, value in results.budget.items())
-    return f"`{results.command}` (commit {results.commit}, {results.device}, seed {results.seed}{budget})\n\n{table(results)}"
+    return f"`{results.command}` (commit {results.commit}, {results.device}, seed {results.seed}{budget})"
 
 
-def fill(text: str, results: Results) -> str:
+def block(runs: list[Results]) -> str:
+    """What stands between the marks of one benchmark."""
+    rows = [row for results in runs for row in results.rows]
+    keys = [(row.name, row.task, row.metric) for row in rows]
+    if twice := sorted({key for key in keys if keys.count(key) > 1}):
+        raise DataError(f"two runs of '{runs[0].benchmark}' both hold {' '.join(twice[0])}: give only one of them.")
+    return "\n\n".join([*(origin(results) for results in runs), table(replace(runs[0], rows=rows))])
+
+
+def fill(text: str, runs: list[Results]) -> str:
     """The text with the block of one benchmark replaced. Raises DataError when the text has no place for it, or several."""
-    start, end = f"<!-- results:{results.benchmark} -->", f"<!-- /results:{results.benchmark} -->"
+    name = runs[0].benchmark
+    start, end = f"<!-- results:{name} -->", f"<!-- /results:{name} -->"
     place = re.compile(f"{re.escape(start)}.*?{re.escape(end)}", flags=re.DOTALL)
     if (found := len(place.findall(text))) != 1:
-        raise DataError(f"the text has {found} places for '{results.benchmark}'; expected one, between {start} and {end}.")
-    return place.sub(lambda _: f"{start}\n{block(results)}\n{end}", text)
+        raise DataError(f"the text has {found} places for '{name}'; expected one, between {start} and {end}.")
+    return place.sub(lambda _: f"{start}\n{block(runs)}\n{end}", text)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -41,8 +53,9 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         text = options.readme.read_text(encoding="utf-8")
-        for path in options.results:
-            text = fill(text, Results.read(path))
+        runs = [Results.read(path) for path in options.results]
+        for name in dict.fromkeys(results.benchmark for results in runs):
+            text = fill(text, [results for results in runs if results.benchmark == name])
     except (LamplanError, OSError) as error:
         print(f"readme_tables: {error}", file=sys.stderr)
         return 2

@@ -30,6 +30,18 @@ def test_the_table_replaces_what_stood_between_the_marks(tmp_path, results):
     assert text.count("<!-- results:manipulation -->") == text.count("<!-- /results:manipulation -->") == 1
 
 
+def test_runs_of_one_benchmark_share_its_table_unless_they_hold_the_same_row(tmp_path, results, capsys):
+    readme, other = tmp_path / "README.md", tmp_path / "other.json"
+    readme.write_text(TEXT)
+    other.write_text(json.dumps({**RUN, "command": "another command", "rows": [{**ROW, "name": "lam", "value": 0.05}]}))
+    assert main([str(results), str(other), "--readme", str(readme)]) == 0
+    text = readme.read_text()
+    assert RUN["command"] in text and "another command" in text and "| zero " in text and "| lam " in text
+    assert text.count("delta_xyz (m)") == 1
+    assert main([str(results), str(results), "--readme", str(readme)]) == 2
+    assert "zero open_loop delta_xyz" in capsys.readouterr().err and readme.read_text() == text
+
+
 @pytest.mark.parametrize("text", ["no marks", TEXT + TEXT])
 def test_a_readme_without_one_place_stays_as_it_is(tmp_path, results, text, capsys):
     readme = tmp_path / "README.md"
