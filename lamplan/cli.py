@@ -63,6 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     plan.add_argument("--iterations", type=int, default=15)
     plan.add_argument("--horizon", type=int, default=3)
     plan.add_argument("--seed", type=int, default=0)
+    plan.add_argument("--proposals", action="store_true", help="begin the search where the inverse dynamics model sees the goal")
     plan.add_argument("--plot", type=Path, help="write a picture of the plan here (PNG)")
     plan.set_defaults(run=_plan)
 
@@ -108,7 +109,8 @@ def _plan(options: argparse.Namespace) -> None:
     from lamplan.search import CEM
 
     search = CEM(samples=options.samples, iterations=options.iterations, horizon=options.horizon, elites=min(10, options.samples))
-    planner = Planner.load(options.checkpoint, _robot_folder(options.robot), search=search, seed=options.seed)
+    planner = Planner.load(options.checkpoint, _robot_folder(options.robot), search=search, seed=options.seed,
+                           proposals=options.proposals)
     plan = planner.plan(read_image(options.obs), read_image(options.goal))
     print(plan)
     for step, action in enumerate(plan.actions):

@@ -8,9 +8,11 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import envs  # noqa: F401  registers the environments
 from lamplan import CEM, LatentActionModel, Planner
+from lamplan.cli import main
 
 CHECKPOINT = Path("checkpoints/wild-small")
 WORLDS = {"panda": ("lamplan/Tabletop-v0", {"task": "reach", "wrist": False}), "rover": ("lamplan/Rover-v0", {})}
@@ -46,3 +48,16 @@ def test_the_robot_plans_within_its_limits(root: Path, play: tuple[str, np.ndarr
     assert plan.actions.shape == (3, planner.robot.action_dim)
     assert (plan.actions >= planner.robot.low).all() and (plan.actions <= planner.robot.high).all()
     assert plan.cost < plan.start_cost
+
+
+def test_the_command_line_plans_from_proposals(root: Path, play: tuple[str, np.ndarray], tmp_path: Path,
+                                               capsys: pytest.CaptureFixture[str]) -> None:
+    name, frames = play
+    for file, frame in (("now.png", frames[0]), ("goal.png", frames[3])):
+        Image.fromarray(frame).save(tmp_path / file)
+    status = main(["plan", str(tmp_path / "now.png"), str(tmp_path / "goal.png"), "--robot", str(root / "controllers" / name),
+                   "--checkpoint", str(root / CHECKPOINT), "--samples", "16", "--iterations", "2", "--proposals",
+                   "--plot", str(tmp_path / "plan.png")])
+    assert status == 0 and (tmp_path / "plan.png").stat().st_size > 0
+    said = capsys.readouterr().out
+    assert said.startswith("Plan(3 steps") and "step 2:" in said
