@@ -47,7 +47,13 @@ class Search(Protocol):
     def minimise(self, cost: Cost, space: SearchSpace, generator: torch.Generator) -> Found: ...
 
 
-def draw(mean: Tensor, std: Tensor, samples: int, space: SearchSpace, noise: Tensor) -> Tensor:
+def beginning(space: SearchSpace) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation (B, H, A) that a search begins with, the mean inside the box."""
+    mean = space.mean.clamp(space.low, space.high)
+    return mean, space.std.expand_as(mean)
+
+
+def draw(mean: Tensor, std: Tensor, space: SearchSpace, noise: Tensor) -> Tensor:
     """Candidates (B, N, H, A): the mean first, then the mean plus noise (B, N - 1, H, A) in units of std, all moved into the box."""
     candidates = torch.cat([mean[:, None], mean[:, None] + noise * std[:, None]], dim=1)
     return candidates.clamp(space.low, space.high)
@@ -66,14 +72,32 @@ def judged(cost: Cost, actions: Tensor) -> Tensor:
 def elite_moments(actions: Tensor, costs: Tensor, elites: int) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation (B, H, A) of the best `elites` candidates, of those alone that have a finite cost."""
     best = costs.topk(min(elites, costs.shape[1]), dim=1, largest=False)
-    chosen = actions.gather(1, best.indices[..., None, None].expand(-1, -1, *actions.shape[2:]))
+    chosen = pick(actions, best.indices)
     weight = torch.isfinite(best.values).to(actions.dtype)
     weight = (weight / weight.sum(1, keepdim=True))[..., None, None]
     mean = (weight * chosen).sum(1)
     return mean, (weight * (chosen - mean[:, None]).square()).sum(1).sqrt()
 
 
+def pick(actions: Tensor, index: Tensor) -> Tensor:
+    """The candidates (B, K, H, A) at the indices (B, K)."""
+    return actions.gather(1, index[..., None, None].expand(-1, -1, *actions.shape[2:]))
+
+
 def best_of(actions: Tensor, costs: Tensor) -> tuple[Tensor, Tensor]:
     """The best candidate (B, H, A) of each episode and its cost (B)."""
     values, index = costs.min(dim=1)
-    return actions.gather(1, index[:, None, None, None].expand(-1, 1, *actions.shape[2:]))[:, 0], values
+    return pick(actions, index[:, None])[:, 0], values
+
+
+def better_of(held: tuple[Tensor, Tensor], new: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    """Of two answers, actions (B, H, A) with their costs (B), for each episode the new one where it costs less."""
+    better = new[1] < held[1]
+    return torch.where(better[:, None, None], new[0], held[0]), torch.where(better, new[1], held[1])
+
+
+def mean_or_best(cost: Cost, mean: Tensor, best: Tensor, best_cost: Tensor, curve: list[Tensor]) -> Found:
+    """The mean as the answer; where it fell into a hole between good candidates, the best of them."""
+    answer = cost(mean[:, None])[:, 0]
+    finite = torch.isfinite(answer)
+    return Found(torch.where(finite[:, None, None], mean, best), torch.where(finite, answer, best_cost), torch.stack(curve))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from lamplan.errors import InputError
-from lamplan.search.base import Cost, Found, SearchSpace, best_of, draw, elite_moments, judged
+from lamplan.search.base import Cost, Found, SearchSpace, beginning, best_of, draw, elite_moments, judged, mean_or_best
 
 
 @dataclass(frozen=True)
@@ -33,18 +33,15 @@ class CEM:
             raise InputError(f"CEM needs momenta of at least 0 and below 1, found {self}.")
 
     def minimise(self, cost: Cost, space: SearchSpace, generator: torch.Generator) -> Found:
-        mean = space.mean.clamp(space.low, space.high)
-        std = space.std.expand_as(mean)
+        mean, std = beginning(space)
         curve = []
         for _ in range(self.iterations):
             noise = torch.randn(len(mean), self.samples, *mean.shape[1:], generator=generator, device=mean.device)[:, 1:]
-            actions = draw(mean, std, self.samples, space, noise)
+            actions = draw(mean, std, space, noise)
             costs = judged(cost, actions)
             best, best_cost = best_of(actions, costs)
             new_mean, new_std = elite_moments(actions, costs, self.elites)
             mean = torch.lerp(new_mean, mean, self.momentum_mean).clamp(space.low, space.high)  # an average may round out of the box
             std = torch.lerp(new_std, std, self.momentum_std)
             curve.append(best_cost)
-        answer = cost(mean[:, None])[:, 0]
-        finite = torch.isfinite(answer)  # a mean may fall into a hole between good candidates: then the best of them
-        return Found(torch.where(finite[:, None, None], mean, best), torch.where(finite, answer, best_cost), torch.stack(curve))
+        return mean_or_best(cost, mean, best, best_cost, curve)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from lamplan.errors import InputError
-from lamplan.search.base import Cost, Found, Search, SearchSpace, best_of, draw, judged
+from lamplan.search.base import Cost, Found, Search, SearchSpace, beginning, best_of, better_of, draw, judged
 
 
 @dataclass(frozen=True)
@@ -29,10 +29,9 @@ class Gradient:
             raise InputError(f"Gradient needs samples, iterations and horizon of at least 1 and a positive rate, found {self}.")
 
     def minimise(self, cost: Cost, space: SearchSpace, generator: torch.Generator) -> Found:
-        mean = space.mean.clamp(space.low, space.high)
-        std = space.std.expand_as(mean)
+        mean, std = beginning(space)
         noise = torch.randn(len(mean), self.samples - 1, *mean.shape[1:], generator=generator, device=mean.device)
-        return descend(cost, draw(mean, std, self.samples, space, noise), space, std, self.rate, self.iterations)
+        return descend(cost, draw(mean, std, space, noise), space, std, self.rate, self.iterations)
 
 
 @dataclass(frozen=True)
@@ -57,7 +56,7 @@ def descend(cost: Cost, candidates: Tensor, space: SearchSpace, std: Tensor, rat
     """Projected Adam from candidates (B, N, H, A), step sizes in units of std (B, H, A)."""
     actions, unit = candidates, std[:, None]
     first, second = torch.zeros_like(actions), torch.zeros_like(actions)
-    answer, answer_cost = best_of(actions, judged(cost, actions))
+    answer = best_of(actions, judged(cost, actions))
     curve = []
     for step in range(1, iterations + 1):
         with torch.enable_grad():
@@ -70,8 +69,7 @@ def descend(cost: Cost, candidates: Tensor, space: SearchSpace, std: Tensor, rat
         first, second = torch.lerp(slope, first, 0.9), torch.lerp(slope.square(), second, 0.99)
         change = (first / (1 - 0.9**step)) / ((second / (1 - 0.99**step)).sqrt() + 1e-8)
         actions = (actions - rate * unit * change).clamp(space.low, space.high)
-        best, best_cost = best_of(actions, judged(cost, actions))
-        better = best_cost < answer_cost
-        answer, answer_cost = torch.where(better[:, None, None], best, answer), torch.where(better, best_cost, answer_cost)
-        curve.append(best_cost)
-    return Found(answer, answer_cost, torch.stack(curve))
+        best = best_of(actions, judged(cost, actions))
+        answer = better_of(answer, best)
+        curve.append(best[1])
+    return Found(*answer, torch.stack(curve))

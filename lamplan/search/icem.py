@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from lamplan.errors import InputError
-from lamplan.search.base import Cost, Found, SearchSpace, best_of, elite_moments, judged
+from lamplan.search.base import Cost, Found, SearchSpace, beginning, best_of, better_of, elite_moments, judged, pick
 
 
 @dataclass(frozen=True)
@@ -32,10 +32,9 @@ class ICEM:
             raise InputError(f"ICEM needs colour >= 0, decay >= 1, kept within 0..1 and momentum within 0..1 (1 excluded), found {self}.")
 
     def minimise(self, cost: Cost, space: SearchSpace, generator: torch.Generator) -> Found:
-        mean = space.mean.clamp(space.low, space.high)
-        std = space.std.expand_as(mean)
+        mean, std = beginning(space)
         kept = mean[:, None][:, :0]
-        answer, answer_cost = mean, torch.full((len(mean),), torch.inf, device=mean.device)
+        answer = mean, torch.full((len(mean),), torch.inf, device=mean.device)
         curve = []
         for iteration in range(self.iterations):
             count = max(2 * self.elites, int(self.samples / self.decay**iteration))
@@ -44,15 +43,14 @@ class ICEM:
             actions = torch.cat([mean[:, None], kept, fresh], dim=1)
             costs = judged(cost, actions)
             best, best_cost = best_of(actions, costs)
-            better = best_cost < answer_cost
-            answer, answer_cost = torch.where(better[:, None, None], best, answer), torch.where(better, best_cost, answer_cost)
+            answer = better_of(answer, (best, best_cost))
             new_mean, new_std = elite_moments(actions, costs, self.elites)
             mean = torch.lerp(new_mean, mean, self.momentum).clamp(space.low, space.high)
             std = torch.lerp(new_std, std, self.momentum)
             again = costs.topk(round(self.kept * self.elites), dim=1, largest=False).indices
-            kept = actions.gather(1, again[..., None, None].expand(-1, -1, *mean.shape[1:]))
+            kept = pick(actions, again)
             curve.append(best_cost)
-        return Found(answer, answer_cost, torch.stack(curve))
+        return Found(*answer, torch.stack(curve))
 
 
 def coloured_noise(episodes: int, samples: int, horizon: int, width: int, colour: float, generator: torch.Generator,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from lamplan.errors import InputError
-from lamplan.search.base import Cost, Found, SearchSpace, best_of, draw, judged
+from lamplan.search.base import Cost, Found, SearchSpace, beginning, best_of, draw, judged, mean_or_best
 
 
 @dataclass(frozen=True)
@@ -30,12 +30,12 @@ class MPPI:
                              f"found {self}.")
 
     def minimise(self, cost: Cost, space: SearchSpace, generator: torch.Generator) -> Found:
-        mean = space.mean.clamp(space.low, space.high)
-        first = std = space.std.expand_as(mean)
+        mean, first = beginning(space)
+        std = first
         curve = []
         for _ in range(self.iterations):
             noise = torch.randn(len(mean), self.samples - 1, *mean.shape[1:], generator=generator, device=mean.device)
-            actions = draw(mean, std, self.samples, space, noise)
+            actions = draw(mean, std, space, noise)
             costs = judged(cost, actions)
             best, best_cost = best_of(actions, costs)
             half = costs.topk((self.samples + 1) // 2, dim=1, largest=False).values
@@ -45,6 +45,4 @@ class MPPI:
             mean = (weight * actions).sum(1).clamp(space.low, space.high)  # an average may round out of the box
             std = torch.maximum((weight * (actions - mean[:, None]).square()).sum(1).sqrt(), self.floor * first)
             curve.append(best_cost)
-        answer = cost(mean[:, None])[:, 0]
-        finite = torch.isfinite(answer)
-        return Found(torch.where(finite[:, None, None], mean, best), torch.where(finite, answer, best_cost), torch.stack(curve))
+        return mean_or_best(cost, mean, best, best_cost, curve)
