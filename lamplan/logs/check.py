@@ -17,18 +17,20 @@ MOTION_MARGIN = 1.0
 
 def check_limits(episode: Episode, spec: RobotSpec) -> None:
     """Raises DataError unless rate, shapes, commands and measured motion of an episode agree with the robot."""
-    where, states, actions = episode.source, np.asarray(episode.states), np.asarray(episode.actions)
+    where, states = episode.source, np.asarray(episode.states)
+    commands = {} if episode.actions is None else {"actions": (np.asarray(episode.actions), spec.action_dim)}
     if abs(episode.rate_hz / spec.rate_hz - 1) > RATE_TOLERANCE:
         raise DataError(f"{where} was recorded at {episode.rate_hz:g} Hz, but {spec.name} acts at {spec.rate_hz:g} Hz; "
                         "record at that rate, or resample the log.")
-    for key, values, width in (("actions", actions, spec.action_dim), ("states", states, spec.state_dim)):
+    for key, (values, width) in {**commands, "states": (states, spec.state_dim)}.items():
         if values.ndim != 2 or values.shape[1] != width:
             raise DataError(f"{where}: {key} of {spec.name} have shape (T, {width}), found {values.shape}.")
         if not np.isfinite(values).all():
             raise DataError(f"{where}: {key} hold a NaN or an infinity; leave this episode out.")
-    if len(actions) != len(states):
-        raise DataError(f"{where} has {len(actions)} actions for {len(states)} states; there must be one of each per step.")
-    _check_range(where, "command", actions, spec, COMMAND_MARGIN)
+    for actions, _ in commands.values():
+        if len(actions) != len(states):
+            raise DataError(f"{where} has {len(actions)} actions for {len(states)} states; there must be one of each per step.")
+        _check_range(where, "command", actions, spec, COMMAND_MARGIN)
     _check_range(where, "measured motion", spec.differences(states), spec, MOTION_MARGIN)
 
 

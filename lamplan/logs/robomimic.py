@@ -15,6 +15,8 @@ from lamplan.errors import DataError
 from lamplan.logs.episode import Episode
 from lamplan.logs.hdf5 import dataset, numbers, open_hdf5, subgroup, text
 
+NAME = "robomimic HDF5 (a file ending in .hdf5 or .h5 with data/demo_N)"
+SUFFIXES = (".hdf5", ".h5")
 DEMO = re.compile(r"demo_(\d+)")
 IMAGE = "_image"
 STATE = "proprio"
@@ -24,6 +26,11 @@ def demo_names(data: Any) -> list[str]:
     """Names `demo_N` in a group, in the order of N."""
     found = [match for match in map(DEMO.fullmatch, data) if match]
     return [match.group(0) for match in sorted(found, key=lambda match: int(match.group(1)))]
+
+
+def recognises(path: Path) -> bool:
+    """By its suffix: whatever else is wrong in the file is better said by the reader."""
+    return path.suffix.lower() in SUFFIXES and path.is_file()
 
 
 def read(path: Path) -> list[Episode]:
@@ -40,6 +47,8 @@ def read(path: Path) -> list[Episode]:
 def _episode(data: Any, name: str, path: Path, rate_hz: float, robot: str) -> Episode:
     where = f"{path}: {name}"
     demo = subgroup(data, name, where)
+    if demo is None:
+        raise DataError(f"{where} is listed but cannot be found; the file is damaged.")
     actions, obs = numbers(demo, "actions", where), subgroup(demo, "obs", where)
     if actions is None:
         raise DataError(f"{where} has no 'actions' (T, A); a log must say what the robot was told to do.")
@@ -59,12 +68,17 @@ def _episode(data: Any, name: str, path: Path, rate_hz: float, robot: str) -> Ep
     if len(set(lengths.values())) > 1:
         found = ", ".join(f"{key} {length}" for key, length in lengths.items())
         raise DataError(f"{where}: all parts of an episode must have the same number of steps, found {found}.")
-    return Episode(states, actions, rate_hz, cameras, where, partial(_frames, path, name), robot)
+    return Episode(states, actions, rate_hz, cameras, where, partial(_frames, path, name, len(states)), robot)
 
 
-def _frames(path: Path, name: str, camera: str) -> np.ndarray:
+def _frames(path: Path, name: str, length: int, camera: str, steps: np.ndarray) -> np.ndarray:
     with open_hdf5(path) as file:
-        return np.asarray(file["data"][name]["obs"][camera][()])
+        images = file["data"][name]["obs"][camera]
+        if len(images) != length:
+            raise DataError(f"{path}: {name}: '{camera}' has {len(images)} images for {length} states; the file has changed since it was opened.")
+        if len(steps) == length:
+            return np.asarray(images[()])
+        return np.stack([np.asarray(images[int(step)]) for step in steps]) if len(steps) else np.empty((0, *images.shape[1:]), images.dtype)
 
 
 def _no_images(where: str) -> str:

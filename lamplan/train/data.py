@@ -45,31 +45,36 @@ class ClipStore:
         windows = [np.arange(self.starts[i], self.starts[i + 1] - length + 1) for i in wanted]
         return np.concatenate(windows) if windows else np.empty(0, dtype=np.int64)
 
-    def read(self, first_rows: np.ndarray, length: int) -> Tensor:
-        """Windows (len(first_rows), length, ...) as a tensor."""
+    def read(self, first_rows: np.ndarray, length: int, stride: int = 1) -> Tensor:
+        """Windows (len(first_rows), length, ...) of every `stride`-th frame as a tensor."""
         if isinstance(self.data, Tensor):
-            rows = torch.from_numpy(np.asarray(first_rows))[:, None] + torch.arange(length)
+            rows = torch.from_numpy(np.asarray(first_rows))[:, None] + stride * torch.arange(length)
             return self.data[rows.to(self.data.device)]
-        return torch.from_numpy(np.stack([self.data[row : row + length] for row in first_rows]))
+        return torch.from_numpy(np.stack([self.data[row : row + (length - 1) * stride + 1 : stride] for row in first_rows]))
 
 
 class Sampler:
-    """Draws windows from several stores by stated shares; the draw of a step depends on seed and step alone."""
+    """Draws windows from several stores by stated shares; the draw of a step depends on seed and step alone.
 
-    def __init__(self, stores: list[ClipStore], shares: list[float], length: int, seed: int, where: str) -> None:
+    All windows of a step take every k-th frame, with the same k drawn between 1 and `max_stride`.
+    """
+
+    def __init__(self, stores: list[ClipStore], shares: list[float], length: int, seed: int, where: str, max_stride: int = 1) -> None:
         self.stores, self.length, self.seed = stores, length, seed
-        self.windows = [store.split(length, validation=False) for store in stores]
-        if any(len(windows) == 0 for windows in self.windows):
-            raise DataError(f"{where}: no clip is long enough for windows of {length} frames (beside the clips held out for validation); "
-                            "give longer or more videos.")
+        self.windows = [[store.split((length - 1) * stride + 1, validation=False) for store in stores]
+                        for stride in range(1, max_stride + 1)]
+        if any(len(windows) == 0 for windows in self.windows[-1]):
+            raise DataError(f"{where}: no clip is long enough for windows of {(length - 1) * max_stride + 1} frames (beside the clips "
+                            "held out for validation); give longer or more videos.")
         self.shares = np.asarray(shares) / np.sum(shares)
 
     def draw(self, step: int, batch: int) -> Tensor:
         """(batch, length, ...) windows of step `step`."""
         rng = np.random.default_rng((self.seed, step))
         counts = rng.multinomial(batch, self.shares)
-        parts = [store.read(windows[rng.integers(len(windows), size=count)], self.length)
-                 for store, windows, count in zip(self.stores, self.windows, counts, strict=True) if count]
+        stride = 1 + int(rng.integers(len(self.windows))) if len(self.windows) > 1 else 1
+        parts = [store.read(windows[rng.integers(len(windows), size=count)], self.length, stride)
+                 for store, windows, count in zip(self.stores, self.windows[stride - 1], counts, strict=True) if count]
         with torch.autocast(parts[0].device.type, enabled=False):  # which on the CPU does not know float16
             return torch.cat(parts)
 

@@ -120,7 +120,7 @@ class _Joint(nn.Module):
 def train_lam(model: LatentActionModel, stores: list[ClipStore], names: list[str], shares: list[float], config: PretrainConfig,
               budget: Budget, out: Path, precision: Precision = "fp32") -> Trained:
     """Inverse dynamics and world model jointly, on features; reports for each folder what tells it from a copier."""
-    sampler = Sampler(stores, shares, config.clip_frames, config.seed, "latent action model")
+    sampler = Sampler(stores, shares, config.clip_frames, config.seed, "latent action model", config.max_stride)
     held_out = {name: validation_windows(store, config.clip_frames, 64).float() for name, store in zip(names, stores, strict=True)}
 
     def loss(step: int) -> tuple[Tensor, dict[str, Tensor]]:

@@ -12,7 +12,8 @@ from tests.logs.helpers import episode, spec
 
 def made(**changes) -> Episode:
     _, states, actions = episode(0)
-    found = Episode(states, actions, 4.0, ("exterior_image",), "log.hdf5: demo_0", lambda camera: np.zeros((6, 8, 8, 3), np.uint8))
+    found = Episode(states, actions, 4.0, ("exterior_image",), "log.hdf5: demo_0",
+                    lambda camera, steps: np.zeros((len(steps), 8, 8, 3), np.uint8))
     return replace(found, **changes)
 
 
@@ -71,6 +72,6 @@ def test_wrong_numbers_are_named(changes, message):
 
 def test_wrong_images_are_named():
     with pytest.raises(DataError, match="6 states"):
-        made(read=lambda camera: np.zeros((5, 8, 8, 3), np.uint8)).frames("exterior_image")
+        made(read=lambda camera, steps: np.zeros((5, 8, 8, 3), np.uint8)).frames("exterior_image")
     with pytest.raises(DataError, match="uint8"):
-        made(read=lambda camera: np.zeros((6, 8, 8))).frames("exterior_image")
+        made(read=lambda camera, steps: np.zeros((6, 8, 8))).frames("exterior_image")
