@@ -75,7 +75,7 @@ def _frames(path: Path, name: str, length: int, camera: str, steps: np.ndarray) 
     with open_hdf5(path) as file:
         images = file["data"][name]["obs"][camera]
         if len(images) != length:
-            raise DataError(f"{path}: {name}: '{camera}' has {len(images)} images for {length} states; the file has changed since it was opened.")
+            raise DataError(f"{path}: {name}: '{camera}' has {len(images)} images for {length} states.")
         if len(steps) == length:
             return np.asarray(images[()])
         return np.stack([np.asarray(images[int(step)]) for step in steps]) if len(steps) else np.empty((0, *images.shape[1:]), images.dtype)
