@@ -13,7 +13,7 @@ import torch
 
 from benchmarks.action_labelled import ActionLabelledWorldModel
 from benchmarks.baselines import ACTION_LABELLED, BEHAVIOUR, REGRESSION
-from benchmarks.dynamics import ActionLabelledDynamics, OnDevice, Shaped
+from benchmarks.dynamics import ActionLabelledDynamics, Shaped
 from benchmarks.oracle import Oracle
 from benchmarks.planned import Planned, Proposed
 from benchmarks.policies import Constant, Policy, Random
@@ -126,7 +126,7 @@ class Contenders:
         if name == "oracle":
             return Oracle(self.encode, self.searched, self.oracle.cem(self._search_steps), self.shape, horizon)
         if name == "proposal":
-            return Proposed(self._placed(self._dynamics(name)), robot, horizon)
+            return Proposed(self._dynamics(name), robot, horizon)
         return Planned(name, self._planner(name), self.shape, horizon)
 
     def _dynamics(self, name: str) -> Dynamics:
@@ -141,13 +141,10 @@ class Contenders:
         return LatentDynamics(lam, load_controller(self.sources.robot_folder, checkpoint, lam, self.robot).to(device))
 
     def _planner(self, name: str) -> Planner:
-        dynamics, proposals = self._placed(self._dynamics(name)), name == "lam_in_domain_proposals"
+        dynamics, proposals = self._dynamics(name), name == "lam_in_domain_proposals"
         if self.shape is not None:
             dynamics = Shaped(dynamics, self.shape, self.horizon, self.searched)
         return Planner(dynamics, self.searched, self.search.cem(self._search_steps), proposals=proposals)
-
-    def _placed(self, dynamics: Dynamics) -> Dynamics:
-        return dynamics if self.sources.device == "cpu" else OnDevice(dynamics, self.sources.device)
 
     @property
     def _search_steps(self) -> int:

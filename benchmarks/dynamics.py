@@ -1,4 +1,4 @@
-"""World models as the planner takes them: the action-labelled one, plans of a given shape, and models on an accelerator."""
+"""World models as the planner takes them: the action-labelled one, and plans of a given shape."""
 
 from __future__ import annotations
 
@@ -38,6 +38,13 @@ class Shaped:
     def __init__(self, inner: Dynamics, shape: Shape, steps: int, robot: RobotSpec) -> None:
         self.inner, self.shape, self.steps, self.robot = inner, shape, steps, robot
 
+    @property
+    def device(self) -> torch.device:
+        return self.inner.device
+
+    def candidate_bytes(self, horizon: int) -> int:
+        return self.inner.candidate_bytes(self.steps)
+
     def encode(self, images: Tensor) -> Tensor:
         return self.inner.encode(images)
 
@@ -51,26 +58,5 @@ class Shaped:
         seen = self.inner.propose(past, goal)
         if seen is None:
             return None
-        action = self.shape.narrow(seen.displacement.double().numpy(), self.steps, self.robot)
-        return Proposal(torch.from_numpy(action).float(), seen.spread / self.steps)
-
-
-class OnDevice:
-    """Dynamics whose networks live on `device` while the search stays on the CPU."""
-
-    def __init__(self, inner: Dynamics, device: str) -> None:
-        self.inner, self.device = inner, device
-
-    def encode(self, images: Tensor) -> Tensor:
-        return self.inner.encode(images.to(self.device)).cpu()
-
-    def start(self, frames: Tensor) -> Past:
-        past = self.inner.start(frames.to(self.device))
-        return Past(past.present.cpu(), past.earlier)
-
-    def rollout(self, past: Past, actions: Tensor) -> Tensor:
-        return self.inner.rollout(Past(past.present.to(self.device), past.earlier), actions.to(self.device)).cpu()
-
-    def propose(self, past: Past, goal: Tensor) -> Proposal | None:
-        seen = self.inner.propose(Past(past.present.to(self.device), past.earlier), goal.to(self.device))
-        return seen and Proposal(seen.displacement.cpu(), seen.spread.cpu())
+        action = self.shape.narrow(seen.displacement.cpu().double().numpy(), self.steps, self.robot)
+        return Proposal(torch.from_numpy(action).float().to(seen.spread.device), seen.spread / self.steps)

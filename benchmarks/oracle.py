@@ -11,7 +11,7 @@ from torch import Tensor
 from benchmarks.policies import Decision, Situation
 from benchmarks.shapes import Shape
 from lamplan.robot import RobotSpec
-from lamplan.search import Search, SearchSpace
+from lamplan.search import Search, SearchSpace, box
 
 
 class Oracle:
@@ -48,7 +48,7 @@ class Oracle:
             everyone = actions.expand(len(situation.images), *actions.shape[1:])
             return distance + situation.constraint(everyone)[b : b + 1]
 
-        space = SearchSpace(low, high, mean.expand(1, self.search.horizon, -1), std)
+        space = SearchSpace(box(low, high), mean.expand(1, self.search.horizon, -1), std)
         found = self.search.minimise(cost, space, torch.Generator().manual_seed(situation.seed + b))
         return self.robot.clip(self._spread(found.actions)[0])
 

@@ -42,8 +42,9 @@ class Proposed:
 
     @torch.inference_mode()
     def decide(self, situation: Situation) -> Decision:
-        now, goal = (self.dynamics.encode(torch.from_numpy(images)) for images in (situation.images, situation.goals))
+        now, goal = (self.dynamics.encode(torch.from_numpy(images).to(self.dynamics.device))
+                     for images in (situation.images, situation.goals))
         seen = self.dynamics.propose(self.dynamics.start(now[:, None]), goal)
         assert seen is not None  # built on a latent action model alone
-        action = self.robot.split(seen.displacement.double().numpy(), self.steps)
+        action = self.robot.split(seen.displacement.cpu().double().numpy(), self.steps)
         return Decision(np.repeat(action[:, None], self.steps, axis=1))

@@ -13,24 +13,30 @@ import torch
 from torch import Tensor
 
 from lamplan.controllers import load_controller
+from lamplan.costs import AnyOf, GoalCost, Goals
 from lamplan.errors import InputError
 from lamplan.lam import LatentActionModel
+from lamplan.limits import Limits
+from lamplan.pace import Deadline, Pace, most_in_flight
+from lamplan.ranks import split_over_ranks
 from lamplan.robot import RobotSpec
-from lamplan.rollout import Dynamics, LatentDynamics, Past, goal_costs
+from lamplan.rollout import Dynamics, LatentDynamics, Past, costs_of
 from lamplan.search import CEM, Search, SearchSpace
 
 NEAR_LIMIT = 0.01
 """An action this share of its range from a limit counts as at the limit."""
 Constraint = Callable[[Tensor], Tensor]
 """A user's cost (B, N) on candidate actions (B, N, H, A), added to the distance to the goal."""
+FeatureCost = Callable[[Tensor], Tensor]
+"""A user's cost (b, n) on what candidates would see, the imagined frames (b, n, H, P, D) of some of them, added likewise."""
 
 
 @dataclass(frozen=True)
 class Plan:
     """What a planner found. Without a batch dimension when the observation had none.
 
-    actions ([B,] H, A) in the robot's units; cost ([B]) mean squared feature distance to the goal after the last action (and
-    the constraint's cost); start_cost ([B]) the same distance before moving; cost_curve (iterations[, B]) the best candidate's;
+    actions ([B,] H, A) in the robot's units; cost ([B]) distance of the imagined outcome from the goal (and a user's own costs);
+    start_cost ([B]) the distance before moving; cost_curve (iterations[, B]) the best candidate's;
     predicted ([B,] H, P, D) features of the imagined frames; limit_active ([B]) whether an action lies at one of the robot's
     limits; timings in seconds.
     """
@@ -62,14 +68,15 @@ class Planner:
     """Model-predictive control in feature space: searches the actions whose imagined outcome looks most like the goal."""
 
     def __init__(self, dynamics: Dynamics, robot: RobotSpec, search: Search | None = None, seed: int = 0, warm_start: bool = False,
-                 proposals: bool = False) -> None:
+                 proposals: bool = False, cost: GoalCost | None = None) -> None:
         self.dynamics, self.robot, self.search, self.seed = dynamics, robot, search or CEM(), seed
-        self.warm_start, self.proposals = warm_start, proposals
+        self.warm_start, self.proposals, self.cost = warm_start, proposals, cost or GoalCost()
         self._previous: Tensor | None = None
+        self._pace = Pace()
 
     @classmethod
     def load(cls, checkpoint: str | Path, robot: str | Path, search: Search | None = None, seed: int = 0,
-             warm_start: bool = False, proposals: bool = False) -> Planner:
+             warm_start: bool = False, proposals: bool = False, cost: GoalCost | None = None, device: str = "cpu") -> Planner:
         """A planner from a checkpoint folder and a robot's folder, which holds `robot.toml` and a controller fitted to it.
 
         With `proposals` the search begins at the motion that the inverse dynamics model sees between observation and goal, with
@@ -77,63 +84,125 @@ class Planner:
         """
         lam = LatentActionModel.load(checkpoint)
         spec = RobotSpec.load(robot)
-        return cls(LatentDynamics(lam, load_controller(robot, checkpoint, lam, spec)), spec, search, seed, warm_start, proposals)
+        dynamics = LatentDynamics(lam.to(device), load_controller(robot, checkpoint, lam, spec).to(device))
+        return cls(dynamics, spec, search, seed, warm_start, proposals, cost)
 
     def reset(self) -> None:
         """Forgets the previous plan, from which a warm start would begin."""
         self._previous = None
 
+    def warmup(self, deadline_s: float | None = None, image: Any = None, plans: int = 3) -> None:
+        """Plans a few times towards the picture it sees, so that the first real plan is as fast as the others, and a deadline is kept.
+
+        `image` (H, W, 3) is any picture as the camera takes it; a black one by default.
+        """
+        image = np.zeros((256, 256, 3), np.uint8) if image is None else image
+        held, warm = self._previous, self.warm_start
+        self.warm_start = False
+        for _ in range(plans):
+            self.plan(image, image, deadline_s=deadline_s)
+        self._previous, self.warm_start = held, warm
+
     @torch.no_grad()  # not inference mode: a search may follow the gradient of the cost
-    def plan(self, obs: Any, goal: Any, seed: int | None = None, constraint: Constraint | None = None) -> Plan:
+    def plan(self, obs: Any, goal: Any, seed: int | None = None, constraint: Constraint | None = None,
+             feature_cost: FeatureCost | None = None, deadline_s: float | None = None, previous: Any = None,
+             running: Any = None) -> Plan:
         """Plans from what the robot sees now towards a goal image.
 
         obs: a uint8 image (H, W, 3), a batch (B, H, W, 3), a list of such images or batches, oldest first (a short history),
-        or a dict that has one of these under the robot's camera name. goal: an image, a batch, or encoded features
-        ([B,] P, D). The same seed gives the same plan. With `warm_start` the search begins at the previous plan, moved on
-        by one step. Raises InputError, naming what was wrong, rather than return an action that is not finite.
+        or a dict that has one of these under the robot's camera name; with the robot's state under `proprio` (([B,] S), as in
+        `RobotSpec`), the hand also stays in the robot's workspace. goal: an image, a batch, or encoded features ([B,] P, D); a list
+        of these is a sequence of sub-goals, `AnyOf` a choice. `constraint` and `feature_cost` add to the cost of candidates.
+        `previous` ([B,] A) is the action before, for robots that limit its change (at rest otherwise). `running` ([B,] A) is an action
+        that is just being executed: the plan begins with it, and `actions[1]` is the one to go on with.
+
+        The same seed gives the same plan, unless there is a deadline: with `deadline_s` the search ends in time for the
+        plan to be there so many seconds after the call, after one portion of candidates at least; `warmup` makes that exact. With
+        `warm_start` the search begins at the previous plan, moved on by one step. Raises InputError, naming what was
+        wrong, rather than return an action that is not finite.
         """
         begun = time.perf_counter()
         frames, single = self._frames(obs)
-        target = self._goal(goal, len(frames))
+        goals = self._goals(goal, len(frames))
         past = self.dynamics.start(frames)
         encoded = time.perf_counter()
+        deadline = Deadline(begun, deadline_s, self._pace)
+        in_flight = self._pace.in_flight(most_in_flight(self.dynamics, self.search.horizon), deadline_s)
+
+        def judge(imagined: Tensor, pick: slice) -> Tensor:
+            distance = self.cost(imagined, goals.episodes(pick))
+            return distance if feature_cost is None else distance + feature_cost(imagined)
 
         def cost(actions: Tensor) -> Tensor:
-            distance = goal_costs(self.dynamics, past, target, actions)
-            return distance if constraint is None else distance + constraint(actions)
+            begun = time.perf_counter()
+            found = costs_of(self.dynamics, past, actions, judge, in_flight, lambda: deadline.time_for(in_flight))
+            if deadline_s is not None and actions.shape[1] > 1:
+                self._pace.saw_candidates(max(1, int(torch.isfinite(found).sum())), time.perf_counter() - begun)
+            return found if constraint is None else found + constraint(actions)
 
-        generator = torch.Generator().manual_seed(self.seed if seed is None else seed)
-        found = self.search.minimise(cost, self._space(past, target), generator)
-        predicted = torch.cat([self.dynamics.rollout(past.episode(b), found.actions[b : b + 1, None])[:, 0] for b in range(len(frames))])
+        generator = torch.Generator(frames.device).manual_seed(self.seed if seed is None else seed)
+        space = self._space(past, goals, self._limits(obs, previous, running, frames))
+        found = self.search.minimise(split_over_ranks(cost), space, generator, deadline.iteration_over)
+        searched = time.perf_counter()
         if not (torch.isfinite(found.actions).all() and torch.isfinite(found.cost).all()):
             raise InputError("the search found no finite plan: a constraint or the model's features returned a NaN or an infinity.")
+        portions = [slice(b, b + in_flight) for b in range(0, len(frames), in_flight)]
+        predicted = torch.cat([self.dynamics.rollout(past.episodes(part), found.actions[part, None])[:, 0] for part in portions])
         self._previous = found.actions
         # Single precision may round a limit up: clip once more in the robot's own numbers.
-        actions = self.robot.clip(found.actions.double().numpy())
+        actions = self.robot.clip(found.actions.cpu().double().numpy())
         near = NEAR_LIMIT * (self.robot.high - self.robot.low)
         at_limit = ((actions < self.robot.low + near) | (actions > self.robot.high - near)).any((1, 2))
         pick: Any = 0 if single else slice(None)
-        return Plan(
-            actions=actions[pick], cost=found.cost.numpy()[pick],
-            start_cost=(past.present - target).square().mean((-1, -2)).numpy()[pick],
-            cost_curve=found.curve[:, pick].numpy(), predicted=predicted.numpy()[pick], limit_active=at_limit[pick],
-            timings={"encode_s": encoded - begun, "search_s": time.perf_counter() - encoded}, names=self.robot.names)
+        plan = Plan(
+            actions=actions[pick], cost=found.cost.cpu().numpy()[pick], start_cost=self.cost.now(past.present, goals).cpu().numpy()[pick],
+            cost_curve=found.curve[:, pick].cpu().numpy(), predicted=predicted.cpu().numpy()[pick], limit_active=at_limit[pick],
+            timings={"encode_s": encoded - begun, "search_s": searched - encoded, "finish_s": time.perf_counter() - searched},
+            names=self.robot.names)
+        self._pace.saw_finish(plan.timings["finish_s"])
+        return plan
 
-    def _space(self, past: Past, goal: Tensor) -> SearchSpace:
-        low, high, mean, std = (torch.as_tensor(v, dtype=torch.float32)
-                                for v in (self.robot.low, self.robot.high, self.robot.prior_mean, self.robot.prior_std))
-        steps = self.search.horizon
+    def _limits(self, obs: Any, previous: Any, running: Any, frames: Tensor) -> Limits:
+        state = obs.get("proprio") if isinstance(obs, Mapping) else None
+        position = None if state is None else self._vector(state, self.robot.state_dim, "proprio", frames)[:, :3]
+        before, now = (None if action is None else self._vector(action, self.robot.action_dim, name, frames)
+                       for action, name in ((previous, "previous"), (running, "running")))
+        return Limits(self.robot, position, before, now, frames.device)
+
+    def _vector(self, value: Any, width: int, name: str, frames: Tensor) -> Tensor:
+        """What a user passed for each episode (B, width) or for the only one (width)."""
+        vector = torch.as_tensor(np.asarray(value, dtype=np.float32), device=frames.device)
+        vector = vector[None] if vector.ndim == 1 else vector
+        if vector.shape != (len(frames), width) or not torch.isfinite(vector).all():
+            raise InputError(f"{name} of {self.robot.name} holds {width} finite numbers for each of {len(frames)} observations, "
+                             f"found shape {tuple(np.shape(value))}.")
+        return vector
+
+    def _space(self, past: Past, goals: Goals, limits: Limits) -> SearchSpace:
+        device, steps = past.present.device, self.search.horizon
+        mean, std = (torch.as_tensor(v, dtype=torch.float32, device=device) for v in (self.robot.prior_mean, self.robot.prior_std))
         begin = mean.expand(len(past), steps, -1)
         if self.proposals:
-            proposal = self.dynamics.propose(past, goal)
-            if proposal is None:
-                raise InputError(f"{type(self.dynamics).__name__} cannot propose where to begin a search: plan with proposals=False.")
-            action = torch.from_numpy(self.robot.split(proposal.displacement.double().numpy(), steps)).float()
-            # Errors of independent steps add up to the spread of the whole motion.
-            begin, std = action[:, None].expand(-1, steps, -1), proposal.spread / steps**0.5
+            begin, std = self._proposed(past, goals, steps)
         if self.warm_start and self._previous is not None and self._previous.shape == begin.shape:
             begin = torch.cat([self._previous[:, 1:], begin[:, -1:]], dim=1)
-        return SearchSpace(low, high, begin, std)
+        return SearchSpace(limits, begin, std)
+
+    def _proposed(self, past: Past, goals: Goals, steps: int) -> tuple[Tensor, Tensor]:
+        """Where a search of `steps` steps begins (B, steps, A), and its spread: straight to the goal, or from sub-goal to sub-goal."""
+        targets = list(goals.features.unbind(1)) if goals.sequence else [nearest(past.present, goals.features)]
+        plan, spreads, now = [], [], past
+        for k, target in enumerate(targets):
+            proposal = self.dynamics.propose(now, target)
+            if proposal is None:
+                raise InputError(f"{type(self.dynamics).__name__} cannot propose where to begin a search: plan with proposals=False.")
+            count = (k + 1) * steps // len(targets) - k * steps // len(targets)
+            action = torch.from_numpy(self.robot.split(proposal.displacement.cpu().double().numpy(), max(1, count)))
+            plan.append(action.float().to(target.device)[:, None].expand(-1, count, -1))
+            # Errors of independent steps add up to the spread of the whole motion.
+            spreads.append((proposal.spread / max(1, count) ** 0.5).expand(len(past), count, -1))
+            now = Past(target, None)
+        return torch.cat(plan, dim=1), torch.cat(spreads, dim=1)
 
     def _frames(self, obs: Any) -> tuple[Tensor, bool]:
         """Features (B, T, P, D) of the history, and whether there was no batch dimension."""
@@ -146,27 +215,42 @@ class Planner:
             raise InputError(f"a history is a list of images of one shape, found {[tuple(image.shape) for image in history]}.")
         single = history[0].ndim == 3
         batch = torch.stack([image[None] if single else image for image in history], dim=1)
-        return self.dynamics.encode(batch), single
+        return self.dynamics.encode(batch.to(self.dynamics.device)), single
+
+    def _goals(self, goal: Any, episodes: int) -> Goals:
+        several = goal.goals if isinstance(goal, AnyOf) else list(goal) if isinstance(goal, list | tuple) else [goal]
+        if not several:
+            raise InputError("the list of goals is empty.")
+        if not isinstance(goal, AnyOf) and len(several) > self.search.horizon:
+            raise InputError(f"{len(several)} goals in a row for a plan of {self.search.horizon} steps: give the next "
+                             f"{self.search.horizon} of them, or plan further.")
+        return Goals(torch.stack([self._goal(one, episodes) for one in several], dim=1), sequence=not isinstance(goal, AnyOf))
 
     def _goal(self, goal: Any, episodes: int) -> Tensor:
         if (isinstance(goal, np.ndarray) and goal.dtype.kind == "f") or (isinstance(goal, Tensor) and goal.is_floating_point()):
-            features = torch.as_tensor(np.ascontiguousarray(goal)).float()
-            features = features[None] if features.ndim == 2 else features
+            features = torch.as_tensor(np.ascontiguousarray(goal) if isinstance(goal, np.ndarray) else goal).float()
+            features = (features[None] if features.ndim == 2 else features).to(self.dynamics.device)
             if features.ndim != 3 or not torch.isfinite(features).all():
                 raise InputError(f"an encoded goal holds finite features ([B,] P, D), found shape {tuple(features.shape)}; "
                                  "an image must be uint8.")
         else:
             image = images_of(goal, "goal")
-            features = self.dynamics.encode(image[None] if image.ndim == 3 else image)
+            features = self.dynamics.encode((image[None] if image.ndim == 3 else image).to(self.dynamics.device))
         if len(features) not in (1, episodes):
             raise InputError(f"{len(features)} goals for {episodes} observations: give one goal, or one for each.")
         return features.expand(episodes, -1, -1)
 
 
+def nearest(present: Tensor, goals: Tensor) -> Tensor:
+    """Of several goals (B, K, P, D) the one (B, P, D) that looks most like the present frame (B, P, D)."""
+    index = (goals - present[:, None]).square().mean((-1, -2)).argmin(dim=1)
+    return goals[torch.arange(len(goals), device=goals.device), index]
+
+
 def images_of(value: Any, name: str) -> Tensor:
     """A uint8 tensor (H, W, 3) or (B, H, W, 3) of what a user passed as an image, or a sentence that says what is wrong."""
     try:
-        image = torch.as_tensor(np.ascontiguousarray(value) if not isinstance(value, Tensor) else value)
+        image = torch.as_tensor(np.array(value, order="C") if not isinstance(value, Tensor) else value)  # a copy: torch may not write to the user's
     except (TypeError, ValueError):
         raise InputError(f"{name} must be a uint8 image (H, W, 3) or a batch (B, H, W, 3), found {type(value).__name__}.") from None
     if image.dtype != torch.uint8:

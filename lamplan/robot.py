@@ -22,7 +22,8 @@ class RobotSpec:
 
     Two kinds are known. `arm`: state [x, y, z (m), euler xyz (rad, fixed axes), gripper (0 open, 1 closed)] in the base
     frame, action [Δxyz (m), Euler angles of R_{t+1} R_tᵀ (rad), Δgripper]. `mobile`: state [x, y (m), yaw (rad)] in a
-    world frame, action [dx, dy (m), dyaw (rad)] in the robot's frame at t.
+    world frame, action [dx, dy (m), dyaw (rad)] in the robot's frame at t. `low` and `high` (A) limit every action, `change` (A),
+    where it is given, how much it may differ from the one before. The workspace, of arms alone, is a box (3) for x, y, z.
     """
 
     name: str
@@ -38,6 +39,7 @@ class RobotSpec:
     prior_std: np.ndarray
     workspace_low: np.ndarray | None = None
     workspace_high: np.ndarray | None = None
+    change: np.ndarray | None = None
 
     @property
     def action_dim(self) -> int:
@@ -105,12 +107,20 @@ def _from_table(table: dict[str, Any]) -> RobotSpec:
         raise ValueError("every lower action limit must lie below the upper one.")
     if not (vectors["std"] > 0).all() or not float(table["rate_hz"]) > 0:
         raise ValueError("rate_hz and every prior std must be positive.")
+    change = None if "change" not in action else np.asarray(action["change"], dtype=np.float64)
+    if change is not None and (change.shape != (len(names),) or not (change > 0).all()):
+        raise ValueError(f"'change' must hold {len(names)} positive numbers, found {change.tolist()}.")
+    if box is not None:
+        corners = [np.asarray(box[key], dtype=np.float64) for key in ("low", "high")]
+        if kind != "arm" or any(corner.shape != (3,) for corner in corners) or not (corners[0] < corners[1]).all():
+            raise ValueError("[workspace] is for arms: 'low' and 'high' hold x, y and z in metres, each low below its high.")
     return RobotSpec(
         name=str(table["name"]), kind=kind, rate_hz=float(table["rate_hz"]), frame=str(table["frame"]), camera=str(table["camera"]),
         names=names, units=units, low=vectors["low"], high=vectors["high"],
         prior_mean=vectors["mean"], prior_std=vectors["std"],
         workspace_low=None if box is None else np.asarray(box["low"], dtype=np.float64),
         workspace_high=None if box is None else np.asarray(box["high"], dtype=np.float64),
+        change=change,
     )
 
 

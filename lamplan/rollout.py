@@ -5,6 +5,7 @@ Shapes: B episodes, N candidates, H steps, T past frames, P patches, D features,
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -26,8 +27,8 @@ class Past:
     def __len__(self) -> int:
         return len(self.present)
 
-    def episode(self, b: int) -> Past:
-        return Past(self.present[b : b + 1], self.earlier and self.earlier.each(lambda x: x[b : b + 1]))
+    def episodes(self, pick: slice) -> Past:
+        return Past(self.present[pick], self.earlier and self.earlier.each(lambda x: x[pick]))
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,14 @@ class ActionMap(Protocol):
 
 
 class Dynamics(Protocol):
-    """What a planner needs of a model."""
+    """What a planner needs of a model. Everything goes in and comes out on its `device`."""
+
+    @property
+    def device(self) -> torch.device: ...
+
+    def candidate_bytes(self, horizon: int) -> int:
+        """About how much memory one candidate takes while it is imagined."""
+        ...
 
     def encode(self, images: Tensor) -> Tensor:
         """Features (..., P, D) of uint8 images (..., H, W, 3)."""
@@ -72,6 +80,17 @@ class WorldModelDynamics:
     def __init__(self, lam: LatentActionModel, world_model: WorldModel, action_map: ActionMap) -> None:
         self.lam, self.world_model, self.action_map = lam, world_model, action_map
 
+    @property
+    def device(self) -> torch.device:
+        return self.lam.encoder.pixel_mean.device
+
+    def candidate_bytes(self, horizon: int) -> int:
+        config, patches = self.world_model.config, self.world_model.patches
+        numbers = 2 * config.depth * min(horizon, config.context) * config.width  # keys and values
+        numbers += horizon * self.lam.config.encoder.width  # the frames themselves
+        numbers += 16 * config.width  # what a block holds at once, its hidden layer above all
+        return 4 * patches * numbers
+
     def encode(self, images: Tensor) -> Tensor:
         return self.lam.encode(images)
 
@@ -91,7 +110,7 @@ class WorldModelDynamics:
         # The first step's context depends on the present frame alone, so its candidates share it.
         z = self.action_map.latents(self.action_map.context(s), actions[:, :, 0]).flatten(0, 1)
         s = s.repeat_interleave(candidates, dim=0)
-        seen = past.earlier and past.earlier.each(lambda x: x.repeat_interleave(candidates, dim=0))
+        seen = past.earlier and past.earlier.as_shared()
         frames = []
         for h in range(horizon):
             if h:
@@ -117,20 +136,24 @@ class LatentDynamics(WorldModelDynamics):
         return Proposal(self.controller.actions(past.present, z[:, None])[:, 0], self.controller.proposal_spread)
 
 
-CHUNK = 32
-"""Candidates in flight: few enough that what passes between two layers stays in a core's cache (16 to 32 took a third less time
-per candidate than 64 or 100)."""
+def costs_of(dynamics: Dynamics, past: Past, actions: Tensor, judge: Callable[[Tensor, slice], Tensor], in_flight: int,
+             go_on: Callable[[], bool] = lambda: True) -> Tensor:
+    """Costs (B, N) of candidates (B, N, H, A): what `judge` says of their imagined frames (b, n, H, P, D) of the episodes in a slice.
 
-
-def goal_costs(dynamics: Dynamics, past: Past, goal: Tensor, actions: Tensor, chunk: int = CHUNK) -> Tensor:
-    """Mean squared distance (B, N) between goal (B, P, D) and the last imagined frame of actions (B, N, H, A).
-
-    Candidates go through `chunk` at a time, so that memory does not grow with their number.
+    At most `in_flight` candidates are imagined at once, so that memory does not grow with their number. Before every portion but
+    the first, `go_on` is asked; candidates that it left out cost infinity. Every episode's first candidates come first.
     """
-    costs = torch.empty(actions.shape[:2])
-    for b in range(len(actions)):
-        one = past.episode(b)
-        for n in range(0, actions.shape[1], chunk):
-            last = dynamics.rollout(one, actions[b : b + 1, n : n + chunk])[0, :, -1]
-            costs[b, n : n + chunk] = (last - goal[b]).square().mean((-1, -2))
+    episodes, candidates = actions.shape[:2]
+    together = min(episodes, in_flight)
+    each = max(1, in_flight // together)
+    portions = [(slice(b, b + together), slice(n, n + each)) for n in range(0, candidates, each) for b in range(0, episodes, together)]
+    first = -(-episodes // together)
+    costs = torch.full((episodes, candidates), torch.inf, device=actions.device)
+    parts = []
+    for i, (b, n) in enumerate(portions):
+        if i >= first and not go_on():
+            break
+        parts.append(judge(dynamics.rollout(past.episodes(b), actions[b, n]), b))
+    for (b, n), part in zip(portions, parts, strict=False):
+        costs[b, n] = part
     return costs

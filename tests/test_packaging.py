@@ -24,11 +24,15 @@ ROOMS = {
     "lam": {"errors", "weights", "latents", "models"},
     "controllers": MODEL | {"robot"},
     "search": {"errors"},
-    "rollout": MODEL | {"search"},
+    "rollout": MODEL,
+    "costs": {"errors"},
+    "limits": {"errors", "robot"},
+    "pace": MODEL | {"rollout"},
+    "ranks": set(),
     "logs": PLAIN,
     "report": PLAIN | {"video"},
     "train": MODEL | {"controllers", "images", "rollout", "robot", "logs", "video", "report"},
-    "planner": MODEL | {"controllers", "images", "rollout", "robot", "search", "report"},
+    "planner": MODEL | {"controllers", "costs", "images", "limits", "pace", "ranks", "rollout", "robot", "search", "report"},
 }
 # The face of the package gathers what a user imports; the command line may use everything.
 OPEN = {"__init__", "cli", "__main__"}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from lamplan import CEM, ICEM, MPPI, Gradient, InputError, Planner, Refined, RobotSpec
+from lamplan import CEM, ICEM, MPPI, AnyOf, Gradient, InputError, Planner, Refined, RobotSpec
 from lamplan.rollout import Past, Proposal
 from lamplan.search import Search
 
@@ -19,6 +21,11 @@ ROBOT = RobotSpec.load(Path(__file__).parent.parent / "controllers" / "rover")
 
 class PointWorld:
     """An image's first pixel is a place (in 1/255); one feature token of width 3; an action moves it."""
+
+    device = torch.device("cpu")
+
+    def candidate_bytes(self, horizon: int) -> int:
+        return 12 * horizon
 
     def encode(self, images: Tensor) -> Tensor:
         return images[..., 0, 0, :].float()[..., None, :] / 255
@@ -116,6 +123,85 @@ def test_a_constraint_is_obeyed() -> None:
 
     plan = planner().plan(image(100, 100, 100), image(150, 100, 100), constraint=wall)
     assert plan.actions[:, 0].cumsum().max() <= 0.1 + 1e-6
+
+
+def test_sub_goals_are_passed_one_after_the_other() -> None:
+    first, second = image(130, 100, 100), image(120, 115, 100)
+    plan = planner().plan(image(100, 100, 100), [first, second])
+    np.testing.assert_allclose(plan.actions, np.array([[30, 0, 0], [-10, 15, 0]]) / 255, atol=0.02)
+    with pytest.raises(InputError, match="3 goals in a row"):
+        planner().plan(image(1, 1, 1), [first, second, first])
+
+
+def test_any_of_several_goals_will_do() -> None:
+    plan = planner().plan(image(100, 100, 100), AnyOf([image(255, 255, 255), image(110, 100, 100)]))
+    np.testing.assert_allclose(plan.actions.sum(0), np.array([10, 0, 0]) / 255, atol=0.01)
+
+
+def test_proposals_lead_from_sub_goal_to_sub_goal() -> None:
+    seeing = Planner(SeeingWorld(), ROBOT, CEM(1, 1, 1, 2), proposals=True)
+    begin = seeing.plan(image(100, 100, 100), [image(110, 100, 100), image(110, 120, 100)])
+    np.testing.assert_allclose(begin.actions, 0.9 * np.array([[10, 0, 0], [0, 20, 0]]) / 255, atol=1e-6)
+    choice = AnyOf([image(200, 200, 200), image(110, 100, 100)])
+    nearest = Planner(SeeingWorld(), ROBOT, CEM(1, 1, 1, 1), proposals=True).plan(image(100, 100, 100), choice)
+    np.testing.assert_allclose(nearest.actions[0], 0.9 * np.array([10, 0, 0]) / 255, atol=1e-6)
+
+
+def test_a_users_cost_on_what_would_be_seen() -> None:
+    def dislike_the_right(frames: Tensor) -> Tensor:
+        return 100.0 * (frames[..., 0, 0].amax(-1) > 0.45)
+
+    plan = planner().plan(image(100, 100, 100), image(150, 100, 100), feature_cost=dislike_the_right)
+    assert 100 / 255 + plan.actions[:, 0].cumsum().max() <= 0.45 + 1e-6
+
+
+def test_a_deadline_ends_the_search() -> None:
+    class SlowWorld(PointWorld):
+        def rollout(self, past: Past, actions: Tensor) -> Tensor:
+            time.sleep(0.001 * actions.shape[0] * actions.shape[1])
+            return super().rollout(past, actions)
+
+    robot = replace(ROBOT, prior_mean=np.zeros(3), prior_std=np.full(3, 0.2))
+    slow = Planner(SlowWorld(), robot, CEM(300, 15, 10, 2))
+    slow.warmup(deadline_s=0.2)
+    begun = time.perf_counter()
+    plan = slow.plan(image(100, 100, 100), image(110, 100, 100), deadline_s=0.2)
+    took = time.perf_counter() - begun
+    assert took < 2.0 < 300 * 15 * 0.001  # far from the whole search; how exactly a deadline is kept is measured in benchmarks
+    assert len(plan.cost_curve) < 15 and np.isfinite(plan.cost)
+    assert len(planner().plan(image(100, 100, 100), image(110, 100, 100), deadline_s=60.0).cost_curve) == 10  # the whole search
+
+
+def test_the_hand_stays_in_its_workspace() -> None:
+    class HandWorld(PointWorld):
+        def rollout(self, past: Past, actions: Tensor) -> Tensor:
+            assert ((0.39 + actions[..., 2].cumsum(2)) <= 0.4 + 1e-6).all()
+            return super().rollout(past, actions[..., :3])
+
+    panda = RobotSpec.load(Path(__file__).parent.parent / "controllers" / "panda")
+    obs = {"exterior_image": image(100, 100, 100), "proprio": np.array([0.5, 0.0, 0.39, 0.0, 0.0, 0.0, 0.0])}
+    plan = Planner(HandWorld(), panda, CEM(100, 5, 10, 2)).plan(obs, image(100, 100, 140))
+    assert plan.actions[:, 2].sum() == pytest.approx(0.01, abs=2e-3)
+    with pytest.raises(InputError, match="proprio of panda holds 7 finite numbers"):
+        Planner(HandWorld(), panda).plan(obs | {"proprio": np.zeros(3)}, image(1, 1, 1))
+
+
+def test_planning_the_next_action_while_the_present_one_runs() -> None:
+    """The pattern of the README."""
+    place, goal = np.array([100.0, 100.0, 100.0]), image(180, 100, 100)
+    ahead = Planner(PointWorld(), replace(ROBOT, prior_mean=np.zeros(3), prior_std=np.full(3, 0.2)), CEM(200, 10, 10, 3))
+
+    def calm(actions: Tensor) -> Tensor:
+        return 0.02 * actions.square().sum((-1, -2))
+
+    action = ahead.plan(image(*place.astype(int)), goal, constraint=calm).actions[0]
+    with ThreadPoolExecutor(1) as pool:
+        for _ in range(4):
+            following = pool.submit(ahead.plan, image(*place.astype(int)), goal, running=action, constraint=calm)
+            place = place + 255 * action  # the robot moves meanwhile
+            np.testing.assert_allclose(following.result().actions[0], action, atol=1e-6)
+            action = following.result().actions[1]
+    np.testing.assert_allclose(place, [180, 100, 100], atol=15)
 
 
 def test_history_dict_and_encoded_goal_are_accepted() -> None:

@@ -36,6 +36,9 @@ def rotate(x_BhLd: Tensor, rope: tuple[Tensor, Tensor]) -> Tensor:
     return torch.cat([a * cos - b * sin, a * sin + b * cos], dim=-1)
 
 
+KeyValue = tuple[Tensor, Tensor]
+
+
 class Attention(nn.Module):
     """Multi-head self-attention with rotary positions and, on request, keys and values of earlier tokens."""
 
@@ -46,15 +49,48 @@ class Attention(nn.Module):
         self.proj = nn.Linear(width, width)
 
     def forward(self, x_BLD: Tensor, rope: tuple[Tensor, Tensor] | None = None, mask: Tensor | None = None,
-                past: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """Returns the output (B, L, D) and the keys and values (B, h, past + L, d) that it attended to."""
+                past: KeyValue | None = None, shared: KeyValue | None = None) -> tuple[Tensor, KeyValue]:
+        """Returns the output (B, L, D) and the keys and values (B, h, past + L, d) of the tokens of this row of the batch.
+
+        `shared` are keys and values (B / N, h, M, d) that every N rows in a line have in common; they are attended to where they
+        lie and not returned. A mask cannot go with them.
+        """
         q, k, v = self.qkv(x_BLD).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         if rope is not None:
             q, k = rotate(q, rope), rotate(k, rope)
         if past is not None:
             k, v = torch.cat([past[0], k], dim=2), torch.cat([past[1], v], dim=2)
-        out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+        if shared is None:
+            out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+        else:
+            out = attend_also(q, (k, v), shared)
         return self.proj(out.transpose(1, 2).flatten(2)), (k, v)
+
+
+def attend_also(q_BhLd: Tensor, own: KeyValue, shared: KeyValue) -> Tensor:
+    """Attention (B, h, L, d) to own keys and values (B, h, K, d) and to those (B / N, h, M, d) that every N rows share, without a copy.
+
+    Each part is attended to by itself; the two answers are weighed by their sums of exponentials, which is exact.
+    """
+    groups, length = len(shared[0]), q_BhLd.shape[2]
+    together = q_BhLd.unflatten(0, (groups, -1)).transpose(1, 2).flatten(2, 3)  # the rows of a group as one long query
+    there, there_sum = _attend(together, *shared)
+    there = there.unflatten(2, (-1, length)).transpose(1, 2).flatten(0, 1)
+    there_sum = there_sum.unflatten(2, (-1, length)).transpose(1, 2).flatten(0, 1)
+    here, here_sum = _attend(q_BhLd, *own)
+    share = torch.sigmoid(there_sum - here_sum)[..., None].to(here.dtype)
+    return torch.lerp(here, there, share)
+
+
+def _attend(q: Tensor, k: Tensor, v: Tensor) -> KeyValue:
+    """Attention (B, h, L, d) and the logarithm (B, h, L) of its sum of exponentials."""
+    if not torch.is_grad_enabled():  # the fused kernels have no gradient of the second
+        if q.device.type == "cpu":
+            return torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(q, k, v)[:2]
+        if q.device.type == "cuda" and q.dtype in (torch.bfloat16, torch.float16):
+            return torch.ops.aten._scaled_dot_product_flash_attention(q, k, v)[:2]
+    scores = q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5
+    return scores.softmax(dim=-1) @ v, scores.logsumexp(dim=-1)
 
 
 class CrossAttention(nn.Module):
@@ -116,11 +152,11 @@ class FrameAdaLNBlock(nn.Module):
         nn.init.zeros_(self.modulation.bias)
 
     def forward(self, x_BTPD: Tensor, condition_BTD: Tensor, rope: tuple[Tensor, Tensor], mask: Tensor | None = None,
-                past: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+                past: KeyValue | None = None, shared: KeyValue | None = None) -> tuple[Tensor, KeyValue]:
         shape = x_BTPD.shape
         shift1, scale1, gate1, shift2, scale2, gate2 = self.modulation(F.silu(condition_BTD)).unsqueeze(2).chunk(6, dim=-1)
         y = torch.addcmul(shift1, self.norm1(x_BTPD), 1 + scale1)
-        y, keys_values = self.attn(y.flatten(1, 2), rope, mask, past)
+        y, keys_values = self.attn(y.flatten(1, 2), rope, mask, past, shared)
         x_BTPD = torch.addcmul(x_BTPD, 1 + gate1, y.view(shape))
         y = self.mlp(torch.addcmul(shift2, self.norm2(x_BTPD), 1 + scale2))
         return torch.addcmul(x_BTPD, 1 + gate2, y), keys_values

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -25,14 +25,23 @@ class WorldModelConfig:
 @dataclass(frozen=True)
 class Memory:
     """What the next step needs of the frames before it: per layer their keys and values (B, h, tokens, d), the last
-    `context - 1` frames alone, and how many frames there have been in all, which is the next one's position in time."""
+    `context - 1` frames alone, and how many frames there have been in all, which is the next one's position in time.
+
+    `shared` (B / N, h, tokens, d) are those of real frames, which the N candidates of an episode have in common.
+    """
 
     keys_values: KeysValues
     frames: int
+    shared: KeysValues = field(default_factory=list)
 
     def each(self, change: Callable[[Tensor], Tensor]) -> Memory:
-        """The memory with every tensor changed in the same way: an episode picked, or repeated for its candidates."""
-        return Memory([(change(k), change(v)) for k, v in self.keys_values], self.frames)
+        """The memory with every tensor changed in the same way: an episode picked, say."""
+        own, shared = ([(change(k), change(v)) for k, v in part] for part in (self.keys_values, self.shared))
+        return Memory(own, self.frames, shared)
+
+    def as_shared(self) -> Memory:
+        """The same frames, now common to all candidates that begin here."""
+        return Memory([], self.frames, self.keys_values)
 
 
 class WorldModel(nn.Module):
@@ -66,17 +75,18 @@ class WorldModel(nn.Module):
         frame = torch.arange(frames * self.patches, device=s_BTPD.device) // self.patches
         age = frame[:, None] - frame[None, :]
         mask = None if frames == 1 else (age >= 0) & (age < self.config.context)
-        return self._run(s_BTPD, a_BTA, 0, mask, None)[0]
+        return self._run(s_BTPD, a_BTA, 0, mask, [], [])[0]
 
     def step(self, s_BPD: Tensor, a_BA: Tensor, past: Memory | None) -> tuple[Tensor, Memory]:
         """One step on: the next frame (B, P, D), and the memory that the next call takes as `past`."""
         first = 0 if past is None else past.frames
         if first >= self.config.max_frames:
             raise ValueError(f"the world model sees at most {self.config.max_frames} frames (past and horizon together).")
-        s_next, seen = self._run(s_BPD[:, None], a_BA[:, None], first, None, None if past is None else past.keys_values)
+        own, shared = (past.keys_values, past.shared) if past is not None else ([], [])
+        s_next, seen = self._run(s_BPD[:, None], a_BA[:, None], first, None, own, shared)
         kept = (self.config.context - 1) * self.patches
-        memory = Memory(seen, first + 1).each(lambda x: x[:, :, max(0, x.shape[2] - kept) :])
-        return s_next[:, 0], memory
+        still_shared = last_tokens(shared, kept - seen[0][0].shape[2])
+        return s_next[:, 0], Memory(last_tokens(seen, kept), first + 1, still_shared)
 
     def imagine(self, s_BPD: Tensor, a_BTA: Tensor) -> Tensor:
         """A rollout of its own predictions: frames 1..T (B, T, P, D) from frame 0 (B, P, D) and the actions at frames 0..T-1."""
@@ -88,13 +98,18 @@ class WorldModel(nn.Module):
         return torch.stack(frames, dim=1)
 
     def _run(self, s_BTPD: Tensor, a_BTA: Tensor, first: int, mask: Tensor | None,
-             past: KeysValues | None) -> tuple[Tensor, KeysValues]:
+             past: KeysValues, shared: KeysValues) -> tuple[Tensor, KeysValues]:
         span = slice(first * self.patches, (first + s_BTPD.shape[1]) * self.patches)
         rope = self.cos[span], self.sin[span]
         condition = self.action(a_BTA)
         x = self.embed(s_BTPD) + condition[:, :, None]
         seen: KeysValues = []
         for i, block in enumerate(self.blocks):
-            x, keys_values = block(x, condition, rope, mask, None if past is None else past[i])
+            x, keys_values = block(x, condition, rope, mask, past[i] if past else None, shared[i] if shared else None)
             seen.append(keys_values)
         return s_BTPD + self.head(self.norm(x)), seen
+
+
+def last_tokens(keys_values: KeysValues, count: int) -> KeysValues:
+    """The keys and values of the last `count` tokens; nothing where that is none."""
+    return [(k[:, :, max(0, k.shape[2] - count) :], v[:, :, max(0, v.shape[2] - count) :]) for k, v in keys_values] if count > 0 else []

@@ -18,14 +18,33 @@ Cost = Callable[[Tensor], Tensor]
 """Actions (B, N, H, A) to costs (B, N)."""
 
 
+Enough = Callable[[], bool]
+"""Asked after every iteration: whether the search must come to its end."""
+
+
 @dataclass(frozen=True)
 class SearchSpace:
-    """Where to search: a box, and a normal distribution to begin with."""
+    """Where to search: what is allowed, and a normal distribution to begin with.
 
-    low: Tensor  # (A,)
-    high: Tensor  # (A,)
+    `inside` moves actions (B, N, H, A) to where they are allowed, and leaves alone those that are.
+    """
+
+    inside: Callable[[Tensor], Tensor]
     mean: Tensor  # (B, H, A)
     std: Tensor  # (A,) or (B, H, A)
+
+    def plan_inside(self, actions: Tensor) -> Tensor:
+        """The same for one plan (B, H, A) of each episode."""
+        return self.inside(actions[:, None])[:, 0]
+
+
+def box(low: Tensor, high: Tensor) -> Callable[[Tensor], Tensor]:
+    """What is allowed where every step has the same limits (A,)."""
+    return lambda actions: actions.clamp(low, high)
+
+
+def never() -> bool:
+    return False
 
 
 @dataclass(frozen=True)
@@ -38,25 +57,27 @@ class Found:
 
 
 class Search(Protocol):
-    """A search method. It never calls `cost` with actions outside the box, and never returns any. A candidate whose cost is not
-    finite counts as the worst; where that is true of all candidates of an episode, InputError is raised."""
+    """A search method. It never calls `cost` with actions that are not allowed, and never returns any. A candidate whose cost is not
+    finite counts as the worst; where that is true of all candidates of an episode, InputError is raised. The first candidate
+    of an iteration is the one that is the most likely to be good, should there be time for few; it ends early when `enough`
+    says so, after one iteration at least."""
 
     @property
     def horizon(self) -> int: ...
 
-    def minimise(self, cost: Cost, space: SearchSpace, generator: torch.Generator) -> Found: ...
+    def minimise(self, cost: Cost, space: SearchSpace, generator: torch.Generator, enough: Enough = never) -> Found: ...
 
 
 def beginning(space: SearchSpace) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation (B, H, A) that a search begins with, the mean inside the box."""
-    mean = space.mean.clamp(space.low, space.high)
+    """Mean and standard deviation (B, H, A) that a search begins with, the mean where it is allowed."""
+    mean = space.plan_inside(space.mean)
     return mean, space.std.expand_as(mean)
 
 
 def draw(mean: Tensor, std: Tensor, space: SearchSpace, noise: Tensor) -> Tensor:
-    """Candidates (B, N, H, A): the mean first, then the mean plus noise (B, N - 1, H, A) in units of std, all moved into the box."""
+    """Candidates (B, N, H, A): the mean first, then the mean plus noise (B, N - 1, H, A) in units of std, all where they are allowed."""
     candidates = torch.cat([mean[:, None], mean[:, None] + noise * std[:, None]], dim=1)
-    return candidates.clamp(space.low, space.high)
+    return space.inside(candidates)
 
 
 def judged(cost: Cost, actions: Tensor) -> Tensor:
@@ -97,7 +118,7 @@ def better_of(held: tuple[Tensor, Tensor], new: tuple[Tensor, Tensor]) -> tuple[
 
 
 def mean_or_best(cost: Cost, mean: Tensor, best: Tensor, best_cost: Tensor, curve: list[Tensor]) -> Found:
-    """The mean as the answer; where it fell into a hole between good candidates, the best of them."""
+    """The mean as the answer; where it fell into a hole between good candidates, or there was no time to look, the best of them."""
     answer = cost(mean[:, None])[:, 0]
     finite = torch.isfinite(answer)
     return Found(torch.where(finite[:, None, None], mean, best), torch.where(finite, answer, best_cost), torch.stack(curve))

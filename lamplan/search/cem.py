@@ -7,7 +7,19 @@ from dataclasses import dataclass
 import torch
 
 from lamplan.errors import InputError
-from lamplan.search.base import Cost, Found, SearchSpace, beginning, best_of, draw, elite_moments, judged, mean_or_best
+from lamplan.search.base import (
+    Cost,
+    Enough,
+    Found,
+    SearchSpace,
+    beginning,
+    best_of,
+    draw,
+    elite_moments,
+    judged,
+    mean_or_best,
+    never,
+)
 
 
 @dataclass(frozen=True)
@@ -32,7 +44,7 @@ class CEM:
         if not (0 <= self.momentum_mean < 1 and 0 <= self.momentum_std < 1):
             raise InputError(f"CEM needs momenta of at least 0 and below 1, found {self}.")
 
-    def minimise(self, cost: Cost, space: SearchSpace, generator: torch.Generator) -> Found:
+    def minimise(self, cost: Cost, space: SearchSpace, generator: torch.Generator, enough: Enough = never) -> Found:
         mean, std = beginning(space)
         curve = []
         for _ in range(self.iterations):
@@ -41,7 +53,9 @@ class CEM:
             costs = judged(cost, actions)
             best, best_cost = best_of(actions, costs)
             new_mean, new_std = elite_moments(actions, costs, self.elites)
-            mean = torch.lerp(new_mean, mean, self.momentum_mean).clamp(space.low, space.high)  # an average may round out of the box
+            mean = space.plan_inside(torch.lerp(new_mean, mean, self.momentum_mean))  # an average may round out of the limits
             std = torch.lerp(new_std, std, self.momentum_std)
             curve.append(best_cost)
+            if enough():
+                break
         return mean_or_best(cost, mean, best, best_cost, curve)

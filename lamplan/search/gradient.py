@@ -8,7 +8,19 @@ import torch
 from torch import Tensor
 
 from lamplan.errors import InputError
-from lamplan.search.base import Cost, Found, Search, SearchSpace, beginning, best_of, better_of, draw, judged
+from lamplan.search.base import (
+    Cost,
+    Enough,
+    Found,
+    Search,
+    SearchSpace,
+    beginning,
+    best_of,
+    better_of,
+    draw,
+    judged,
+    never,
+)
 
 
 @dataclass(frozen=True)
@@ -28,10 +40,10 @@ class Gradient:
         if not (self.samples >= 1 and self.iterations >= 1 and self.horizon >= 1 and self.rate > 0):
             raise InputError(f"Gradient needs samples, iterations and horizon of at least 1 and a positive rate, found {self}.")
 
-    def minimise(self, cost: Cost, space: SearchSpace, generator: torch.Generator) -> Found:
+    def minimise(self, cost: Cost, space: SearchSpace, generator: torch.Generator, enough: Enough = never) -> Found:
         mean, std = beginning(space)
         noise = torch.randn(len(mean), self.samples - 1, *mean.shape[1:], generator=generator, device=mean.device)
-        return descend(cost, draw(mean, std, space, noise), space, std, self.rate, self.iterations)
+        return descend(cost, draw(mean, std, space, noise), space, std, self.rate, self.iterations, enough)
 
 
 @dataclass(frozen=True)
@@ -46,13 +58,15 @@ class Refined:
     def horizon(self) -> int:
         return self.first.horizon
 
-    def minimise(self, cost: Cost, space: SearchSpace, generator: torch.Generator) -> Found:
-        found = self.first.minimise(cost, space, generator)
-        refined = descend(cost, found.actions[:, None], space, space.std.expand_as(found.actions), self.rate, self.iterations)
+    def minimise(self, cost: Cost, space: SearchSpace, generator: torch.Generator, enough: Enough = never) -> Found:
+        found = self.first.minimise(cost, space, generator, enough)
+        if enough():
+            return found
+        refined = descend(cost, found.actions[:, None], space, space.std.expand_as(found.actions), self.rate, self.iterations, enough)
         return Found(refined.actions, refined.cost, torch.cat([found.curve, refined.curve]))
 
 
-def descend(cost: Cost, candidates: Tensor, space: SearchSpace, std: Tensor, rate: float, iterations: int) -> Found:
+def descend(cost: Cost, candidates: Tensor, space: SearchSpace, std: Tensor, rate: float, iterations: int, enough: Enough) -> Found:
     """Projected Adam from candidates (B, N, H, A), step sizes in units of std (B, H, A)."""
     actions, unit = candidates, std[:, None]
     first, second = torch.zeros_like(actions), torch.zeros_like(actions)
@@ -68,8 +82,10 @@ def descend(cost: Cost, candidates: Tensor, space: SearchSpace, std: Tensor, rat
         slope = torch.nan_to_num(slope * unit, nan=0.0, posinf=0.0, neginf=0.0)
         first, second = torch.lerp(slope, first, 0.9), torch.lerp(slope.square(), second, 0.99)
         change = (first / (1 - 0.9**step)) / ((second / (1 - 0.99**step)).sqrt() + 1e-8)
-        actions = (actions - rate * unit * change).clamp(space.low, space.high)
+        actions = space.inside(actions - rate * unit * change)
         best = best_of(actions, judged(cost, actions))
         answer = better_of(answer, best)
         curve.append(best[1])
+        if enough():
+            break
     return Found(*answer, torch.stack(curve))

@@ -8,7 +8,19 @@ import torch
 from torch import Tensor
 
 from lamplan.errors import InputError
-from lamplan.search.base import Cost, Found, SearchSpace, beginning, best_of, better_of, elite_moments, judged, pick
+from lamplan.search.base import (
+    Cost,
+    Enough,
+    Found,
+    SearchSpace,
+    beginning,
+    best_of,
+    better_of,
+    elite_moments,
+    judged,
+    never,
+    pick,
+)
 
 
 @dataclass(frozen=True)
@@ -31,7 +43,7 @@ class ICEM:
         if not (self.colour >= 0 and self.decay >= 1 and 0 <= self.kept <= 1 and 0 <= self.momentum < 1):
             raise InputError(f"ICEM needs colour >= 0, decay >= 1, kept within 0..1 and momentum within 0..1 (1 excluded), found {self}.")
 
-    def minimise(self, cost: Cost, space: SearchSpace, generator: torch.Generator) -> Found:
+    def minimise(self, cost: Cost, space: SearchSpace, generator: torch.Generator, enough: Enough = never) -> Found:
         mean, std = beginning(space)
         kept = mean[:, None][:, :0]
         answer = mean, torch.full((len(mean),), torch.inf, device=mean.device)
@@ -39,17 +51,19 @@ class ICEM:
         for iteration in range(self.iterations):
             count = max(2 * self.elites, int(self.samples / self.decay**iteration))
             noise = coloured_noise(len(mean), count, self.horizon, mean.shape[2], self.colour, generator, mean.device)
-            fresh = (mean[:, None] + noise * std[:, None]).clamp(space.low, space.high)
+            fresh = space.inside(mean[:, None] + noise * std[:, None])
             actions = torch.cat([mean[:, None], kept, fresh], dim=1)
             costs = judged(cost, actions)
             best, best_cost = best_of(actions, costs)
             answer = better_of(answer, (best, best_cost))
             new_mean, new_std = elite_moments(actions, costs, self.elites)
-            mean = torch.lerp(new_mean, mean, self.momentum).clamp(space.low, space.high)
+            mean = space.plan_inside(torch.lerp(new_mean, mean, self.momentum))
             std = torch.lerp(new_std, std, self.momentum)
             again = costs.topk(round(self.kept * self.elites), dim=1, largest=False).indices
             kept = pick(actions, again)
             curve.append(best_cost)
+            if enough():
+                break
         return Found(*answer, torch.stack(curve))
 
 

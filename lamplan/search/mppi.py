@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from lamplan.errors import InputError
-from lamplan.search.base import Cost, Found, SearchSpace, beginning, best_of, draw, judged, mean_or_best
+from lamplan.search.base import Cost, Enough, Found, SearchSpace, beginning, best_of, draw, judged, mean_or_best, never
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class MPPI:
             raise InputError(f"MPPI needs at least 2 samples, 1 iteration and 1 step, a positive temperature and a floor within 0..1, "
                              f"found {self}.")
 
-    def minimise(self, cost: Cost, space: SearchSpace, generator: torch.Generator) -> Found:
+    def minimise(self, cost: Cost, space: SearchSpace, generator: torch.Generator, enough: Enough = never) -> Found:
         mean, first = beginning(space)
         std = first
         curve = []
@@ -42,7 +42,9 @@ class MPPI:
             half = torch.where(torch.isfinite(half), half, best_cost[:, None])
             scale = (self.temperature * half.std(dim=1, keepdim=True)).clamp_min(torch.finfo(costs.dtype).tiny)
             weight = torch.softmax(-(costs - best_cost[:, None]) / scale, dim=1)[..., None, None]
-            mean = (weight * actions).sum(1).clamp(space.low, space.high)  # an average may round out of the box
+            mean = space.plan_inside((weight * actions).sum(1))  # an average may round out of the limits
             std = torch.maximum((weight * (actions - mean[:, None]).square()).sum(1).sqrt(), self.floor * first)
             curve.append(best_cost)
+            if enough():
+                break
         return mean_or_best(cost, mean, best, best_cost, curve)

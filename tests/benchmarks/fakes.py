@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from lamplan.robot import RobotSpec
@@ -32,6 +33,11 @@ def encode(images: np.ndarray) -> np.ndarray:
 
 class PointDynamics:
     """Exact dynamics of the point, in the planner's protocol."""
+
+    device = torch.device("cpu")
+
+    def candidate_bytes(self, horizon: int) -> int:
+        return 100 * horizon
 
     def encode(self, images: Tensor) -> Tensor:
         return images.float().mean(dim=(-3, -2))[..., None, :] / GREY_PER_M

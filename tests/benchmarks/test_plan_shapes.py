@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.dynamics import OnDevice, Shaped
+from benchmarks.dynamics import Shaped
 from benchmarks.shapes import Arc, StraightLine
 from benchmarks.trajectories import follow
 from tests.benchmarks.fakes import PANDA, ROVER, PointDynamics
@@ -52,6 +52,6 @@ def test_shaped_dynamics_imagine_the_whole_shape() -> None:
     inner = PointDynamics()
     past = inner.start(torch.zeros(1, 1, 1, 3))
     action = torch.tensor([0.1, 0.0, 0.02]).view(1, 1, 1, 3)
-    imagined = OnDevice(Shaped(inner, Arc(), 8, ROVER), "cpu").rollout(past, action)
+    imagined = Shaped(inner, Arc(), 8, ROVER).rollout(past, action)
     assert imagined.shape == (1, 1, 8, 1, 3)
     np.testing.assert_allclose(imagined[0, 0, -1, 0], [0.8, 0.0, 0.16], atol=1e-6)

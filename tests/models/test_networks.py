@@ -7,16 +7,18 @@ import dataclasses
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
+from lamplan.costs import GoalCost, Goals
 from lamplan.lam import LAMConfig, LatentActionModel, resize
 from lamplan.latents import NoisyBottleneck, NoisyConfig
 from lamplan.models.controller import Controller, ControllerConfig
 from lamplan.models.encoder import Encoder, EncoderConfig
 from lamplan.models.inverse_dynamics import InverseDynamicsConfig
-from lamplan.models.layers import Attention, grid_positions, rope_tables
+from lamplan.models.layers import Attention, attend_also, grid_positions, rope_tables
 from lamplan.models.masked import MaskedConfig, MaskedPrediction
 from lamplan.models.world_model import WorldModel, WorldModelConfig
-from lamplan.rollout import LatentDynamics, Past, goal_costs
+from lamplan.rollout import LatentDynamics, costs_of
 
 ENCODER = EncoderConfig(image_size=32, patch=8, width=24, depth=2, heads=2)
 LAM = LAMConfig(bottleneck=NoisyConfig(dim=8), encoder=ENCODER, inverse_dynamics=InverseDynamicsConfig(width=24, depth=1, heads=2),
@@ -84,6 +86,20 @@ def test_steps_with_kept_keys_equal_teacher_forcing() -> None:
         torch.testing.assert_close(one, whole[:, t], rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("gradient", [False, True])
+def test_attention_to_what_rows_share_equals_attention_to_copies(gradient: bool) -> None:
+    q, k, v = (torch.randn(6, 2, 5, 8, requires_grad=gradient) for _ in range(3))
+    shared = torch.randn(3, 2, 7, 8), torch.randn(3, 2, 7, 8)  # two rows for each
+    copies = [torch.cat([part.repeat_interleave(2, dim=0), own], dim=2) for part, own in zip(shared, (k, v), strict=True)]
+    with torch.set_grad_enabled(gradient):
+        found, expected = attend_also(q, (k, v), shared), F.scaled_dot_product_attention(q, *copies)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+    if gradient:
+        for mine, theirs in zip(torch.autograd.grad(found.square().sum(), (q, k, v)),
+                                torch.autograd.grad(expected.square().sum(), (q, k, v)), strict=True):
+            torch.testing.assert_close(mine, theirs, rtol=1e-3, atol=1e-4)
+
+
 def test_rollout_with_shared_past_equals_plain_recomputation() -> None:
     lam = scrambled(LatentActionModel(LAM))
     assert isinstance(lam, LatentActionModel)
@@ -117,9 +133,16 @@ def test_costs_do_not_depend_on_the_chunk() -> None:
     lam = scrambled(LatentActionModel(LAM))
     controller = scrambled(Controller(ControllerConfig(width=24, depth=1, heads=2), 24, 4, 3, 8))
     dynamics = LatentDynamics(lam, controller)  # type: ignore[arg-type]
-    past, goal, actions = Past(torch.randn(2, 16, 24), None), torch.randn(2, 16, 24), torch.randn(2, 7, 2, 3)
+    past, goals, actions = dynamics.start(torch.randn(3, 2, 16, 24)), Goals(torch.randn(3, 1, 16, 24)), torch.randn(3, 7, 2, 3)
+
+    def costs(in_flight: int) -> Tensor:
+        return costs_of(dynamics, past, actions, lambda frames, pick: GoalCost()(frames, goals.episodes(pick)), in_flight)
+
     with torch.inference_mode():
-        torch.testing.assert_close(goal_costs(dynamics, past, goal, actions, chunk=2), goal_costs(dynamics, past, goal, actions))
+        whole = torch.cat([GoalCost()(dynamics.rollout(past.episodes(slice(b, b + 1)), actions[b : b + 1]),
+                                      goals.episodes(slice(b, b + 1))) for b in range(3)])
+        for in_flight in (1, 2, 5, 8, 100):
+            torch.testing.assert_close(costs(in_flight), whole)
 
 
 def test_controller_answers_many_actions_as_it_answers_each() -> None:

@@ -7,13 +7,13 @@ import torch
 from torch import Tensor
 
 from lamplan.errors import InputError
-from lamplan.search import CEM, SearchSpace
+from lamplan.search import CEM, SearchSpace, box
 
 LOW, HIGH = torch.tensor([-1.0, -2.0]), torch.tensor([1.0, 0.5])
 
 
 def space(episodes: int, horizon: int) -> SearchSpace:
-    return SearchSpace(LOW, HIGH, torch.zeros(episodes, horizon, 2), torch.ones(2))
+    return SearchSpace(box(LOW, HIGH), torch.zeros(episodes, horizon, 2), torch.ones(2))
 
 
 def reach(target: Tensor) -> object:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from lamplan.errors import InputError
-from lamplan.search import CEM, ICEM, MPPI, Gradient, Refined, Search, SearchSpace
+from lamplan.search import CEM, ICEM, MPPI, Gradient, Refined, Search, SearchSpace, box
 from lamplan.search.icem import coloured_noise
 
 METHODS = {
@@ -25,7 +25,7 @@ LOW, HIGH = torch.tensor([-1.0, -2.0]), torch.tensor([1.0, 0.5])
 
 
 def space(episodes: int, horizon: int = 3) -> SearchSpace:
-    return SearchSpace(LOW, HIGH, torch.zeros(episodes, horizon, 2), torch.ones(2))
+    return SearchSpace(box(LOW, HIGH), torch.zeros(episodes, horizon, 2), torch.ones(2))
 
 
 def seed(number: int = 0) -> torch.Generator:
@@ -85,7 +85,7 @@ def test_every_limit_holds_for_every_candidate_on_ten_thousand_problems(search: 
 
     search = dataclasses.replace(search, first=dataclasses.replace(search.first, horizon=2)) if isinstance(search, Refined) \
         else dataclasses.replace(search, horizon=2)  # type: ignore[type-var]
-    found = search.minimise(cost, SearchSpace(low, high, mean, std), generator)
+    found = search.minimise(cost, SearchSpace(box(low, high), mean, std), generator)
     assert (seen_low >= low).all() and (seen_high <= high).all()
     assert (found.actions >= low).all() and (found.actions <= high).all()
 

@@ -1,0 +1,83 @@
+"""How many candidates to imagine at once, and how many there is time for."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass, field
+
+import torch
+
+from lamplan.rollout import Dynamics
+
+IN_CACHE = 32
+"""Candidates in flight on a CPU: few enough that what passes between two layers stays in a core's cache."""
+STRIDE_OF_DEADLINE = 0.1
+"""A portion of candidates takes at most this share of the time allowed: so late a plan can be."""
+
+
+MEMORY_SHARE = 0.6
+"""Of the memory that is free, this share may be filled with imagined frames."""
+
+
+def most_in_flight(dynamics: Dynamics, horizon: int) -> int:
+    """As many candidates as memory holds, on a CPU no more than its cache likes."""
+    most = int(MEMORY_SHARE * free_bytes(dynamics.device) / dynamics.candidate_bytes(horizon))
+    return max(1, most if dynamics.device.type == "cuda" else min(most, IN_CACHE))
+
+
+def free_bytes(device: torch.device) -> int:
+    """Memory that is free now: of the accelerator, torch's own unused blocks included, or of the machine."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+@dataclass
+class Pace:
+    """Seconds per candidate and for the rest of a plan, as this planner has seen them; slow to forget a slow one."""
+
+    candidate_s: float = 0.0
+    finish_s: float = 0.0
+
+    def in_flight(self, most: int, deadline_s: float | None) -> int:
+        """Candidates at once: as many as memory (`most`) and deadline allow."""
+        if deadline_s is None or self.candidate_s == 0:
+            return most
+        return max(1, min(most, int(STRIDE_OF_DEADLINE * deadline_s / self.candidate_s)))
+
+    def saw_candidates(self, count: int, seconds: float) -> None:
+        self.candidate_s = _remember(self.candidate_s, seconds / count)
+
+    def saw_finish(self, seconds: float) -> None:
+        self.finish_s = _remember(self.finish_s, seconds)
+
+
+def _remember(held: float, new: float) -> float:
+    return new if held == 0 else max(new, 0.9 * held + 0.1 * new)
+
+
+@dataclass
+class Deadline:
+    """Says whether there is time for another portion of candidates, or another iteration of a search."""
+
+    begun: float
+    seconds: float | None
+    pace: Pace
+    last_iteration: float = field(default_factory=time.perf_counter)
+    longest: float = 0.0
+
+    @property
+    def left_s(self) -> float:
+        if self.seconds is None:
+            return float("inf")
+        return self.seconds - self.pace.finish_s - (time.perf_counter() - self.begun)
+
+    def time_for(self, candidates: int) -> bool:
+        return self.left_s > candidates * self.pace.candidate_s
+
+    def iteration_over(self) -> bool:
+        """True where another iteration as long as the longest would end too late; called once after each."""
+        now = time.perf_counter()
+        self.longest, self.last_iteration = max(self.longest, now - self.last_iteration), now
+        return self.left_s < self.longest
