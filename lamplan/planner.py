@@ -250,7 +250,8 @@ def nearest(present: Tensor, goals: Tensor) -> Tensor:
 def images_of(value: Any, name: str) -> Tensor:
     """A uint8 tensor (H, W, 3) or (B, H, W, 3) of what a user passed as an image, or a sentence that says what is wrong."""
     try:
-        image = torch.as_tensor(np.array(value, order="C") if not isinstance(value, Tensor) else value)  # a copy: torch may not write to the user's
+        # A copy: torch may not write to the user's.
+        image = torch.as_tensor(np.array(value, order="C") if not isinstance(value, Tensor) else value)
     except (TypeError, ValueError):
         raise InputError(f"{name} must be a uint8 image (H, W, 3) or a batch (B, H, W, 3), found {type(value).__name__}.") from None
     if image.dtype != torch.uint8:
