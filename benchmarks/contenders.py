@@ -22,13 +22,15 @@ from benchmarks.shapes import Shape
 from lamplan.controllers import load_controller
 from lamplan.errors import InputError
 from lamplan.lam import LatentActionModel
+from lamplan.latent_planner import LatentPlanner
 from lamplan.planner import Planner
 from lamplan.robot import RobotSpec
 from lamplan.rollout import Dynamics, LatentDynamics
 from lamplan.search import CEM
 from lamplan.weights import module_fingerprint
 
-PLANNERS = ("lam_in_domain", "lam_in_domain_proposals", "lam_wild", "action_labelled", "oracle")
+STRIDING = ("lam_in_domain_stride", "lam_in_domain_latents")  # begin at proposals and imagine the whole horizon in one step
+PLANNERS = ("lam_in_domain", "lam_in_domain_proposals", *STRIDING, "lam_wild", "action_labelled", "oracle")
 ROWS = ("zero", "random", "prior", "behaviour_mean", "regression", "proposal", *PLANNERS)
 ENCODE_CHUNK = 64
 
@@ -108,6 +110,8 @@ class Contenders:
             return "no --baselines given"
         if name == "lam_wild" and self.sources.checkpoint_wild is None:
             return "no --checkpoint-wild given"
+        if name in STRIDING and (self.shape is not None or self.horizon > self.sources.lam.config.max_stride):
+            return f"the model has not learned to imagine {self.horizon} steps in one"
         return ""
 
     def _build(self, name: str) -> Policy:
@@ -127,6 +131,8 @@ class Contenders:
             return Oracle(self.encode, self.searched, self.oracle.cem(self._search_steps), self.shape, horizon)
         if name == "proposal":
             return Proposed(self._dynamics(name), robot, horizon)
+        if name in STRIDING:
+            return Planned(name, self._striding(name), None, horizon)
         return Planned(name, self._planner(name), self.shape, horizon)
 
     def _dynamics(self, name: str) -> Dynamics:
@@ -145,6 +151,13 @@ class Contenders:
         if self.shape is not None:
             dynamics = Shaped(dynamics, self.shape, self.horizon, self.searched)
         return Planner(dynamics, self.searched, self.search.cem(self._search_steps), proposals=proposals)
+
+    def _striding(self, name: str) -> Planner:
+        dynamics, search = self._dynamics(name), self.search.cem(1)
+        if name == "lam_in_domain_stride":
+            return Planner(dynamics, self.searched, search, proposals=True, stride=self.horizon)
+        assert isinstance(dynamics, LatentDynamics)
+        return LatentPlanner(dynamics, dynamics.controller, self.searched, search, stride=self.horizon)
 
     @property
     def _search_steps(self) -> int:

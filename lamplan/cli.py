@@ -56,7 +56,7 @@ def _parser() -> argparse.ArgumentParser:
 
     plan = commands.add_parser("plan", help="plan once from one image towards another")
     plan.add_argument("obs", type=Path, help="the present image (PNG or JPEG)")
-    plan.add_argument("goal", type=Path, help="the goal image")
+    plan.add_argument("goal", type=Path, nargs="+", help="the goal image, or sub-goals in the order in which they are to be reached")
     plan.add_argument("--robot", required=True, help="a folder with robot.toml, or its name under controllers/")
     plan.add_argument("--checkpoint", type=Path, default=Path("checkpoints/wild-small"))
     plan.add_argument("--samples", type=int, default=300)
@@ -64,6 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     plan.add_argument("--horizon", type=int, default=3)
     plan.add_argument("--seed", type=int, default=0)
     plan.add_argument("--proposals", action="store_true", help="begin the search where the inverse dynamics model sees the goal")
+    plan.add_argument("--deadline", type=float, metavar="SECONDS", help="end the search in time for the plan to be there after so long")
     plan.add_argument("--plot", type=Path, help="write a picture of the plan here (PNG)")
     plan.set_defaults(run=_plan)
 
@@ -111,7 +112,10 @@ def _plan(options: argparse.Namespace) -> None:
     search = CEM(samples=options.samples, iterations=options.iterations, horizon=options.horizon, elites=min(10, options.samples))
     planner = Planner.load(options.checkpoint, _robot_folder(options.robot), search=search, seed=options.seed,
                            proposals=options.proposals)
-    plan = planner.plan(read_image(options.obs), read_image(options.goal))
+    obs, goals = read_image(options.obs), [read_image(path) for path in options.goal]
+    if options.deadline is not None:
+        planner.warmup(options.deadline, obs)
+    plan = planner.plan(obs, goals, deadline_s=options.deadline)
     print(plan)
     for step, action in enumerate(plan.actions):
         print(f"step {step}: " + "  ".join(f"{name} {value:+.4f} {unit}" for name, value, unit in

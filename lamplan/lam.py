@@ -15,7 +15,7 @@ from lamplan.latents import KINDS, BottleneckConfig, NoisyConfig, config_class, 
 from lamplan.models.encoder import Encoder, EncoderConfig
 from lamplan.models.inverse_dynamics import InverseDynamicsConfig, InverseDynamicsModel
 from lamplan.models.world_model import WorldModel, WorldModelConfig
-from lamplan.weights import build, load_weights, read_config, save_folder
+from lamplan.weights import build, later, load_weights, read_config, save_folder
 
 KIND = "latent action model"
 
@@ -23,6 +23,7 @@ KIND = "latent action model"
 @dataclass(frozen=True)
 class LAMConfig:
     rate_hz: float = 4.0  # one latent action per step of video
+    max_stride: int = later(1)  # or per up to so many steps: trained on clips of every k-th frame, k from 1 to this
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     inverse_dynamics: InverseDynamicsConfig = field(default_factory=InverseDynamicsConfig)
     world_model: WorldModelConfig = field(default_factory=WorldModelConfig)

@@ -21,7 +21,7 @@ from lamplan.pace import Deadline, Pace, most_in_flight
 from lamplan.ranks import split_over_ranks
 from lamplan.robot import RobotSpec
 from lamplan.rollout import Dynamics, LatentDynamics, Past, costs_of
-from lamplan.search import CEM, Search, SearchSpace
+from lamplan.search import CEM, Found, Search, SearchSpace
 
 NEAR_LIMIT = 0.01
 """An action this share of its range from a limit counts as at the limit."""
@@ -37,7 +37,7 @@ class Plan:
 
     actions ([B,] H, A) in the robot's units; cost ([B]) distance of the imagined outcome from the goal (and a user's own costs);
     start_cost ([B]) the distance before moving; cost_curve (iterations[, B]) the best candidate's;
-    predicted ([B,] H, P, D) features of the imagined frames; limit_active ([B]) whether an action lies at one of the robot's
+    predicted ([B,] H / stride, P, D) features of the imagined frames; limit_active ([B]) whether an action lies at one of the robot's
     limits; timings in seconds.
     """
 
@@ -68,24 +68,33 @@ class Planner:
     """Model-predictive control in feature space: searches the actions whose imagined outcome looks most like the goal."""
 
     def __init__(self, dynamics: Dynamics, robot: RobotSpec, search: Search | None = None, seed: int = 0, warm_start: bool = False,
-                 proposals: bool = False, cost: GoalCost | None = None) -> None:
+                 proposals: bool = False, cost: GoalCost | None = None, stride: int = 1) -> None:
         self.dynamics, self.robot, self.search, self.seed = dynamics, robot, search or CEM(), seed
-        self.warm_start, self.proposals, self.cost = warm_start, proposals, cost or GoalCost()
+        self.warm_start, self.proposals, self.cost, self.stride = warm_start, proposals, cost or GoalCost(), stride
+        if stride < 1 or (stride > 1 and robot.change is not None):
+            raise InputError(f"a planner's stride is 1 or more, and 1 for a robot whose change of action is limited; found {stride}.")
+        self.searched = robot.over(stride)
         self._previous: Tensor | None = None
         self._pace = Pace()
 
     @classmethod
     def load(cls, checkpoint: str | Path, robot: str | Path, search: Search | None = None, seed: int = 0,
-             warm_start: bool = False, proposals: bool = False, cost: GoalCost | None = None, device: str = "cpu") -> Planner:
+             warm_start: bool = False, proposals: bool = False, cost: GoalCost | None = None, stride: int = 1,
+             device: str = "cpu") -> Planner:
         """A planner from a checkpoint folder and a robot's folder, which holds `robot.toml` and a controller fitted to it.
 
         With `proposals` the search begins at the motion that the inverse dynamics model sees between observation and goal, with
         the spread that such proposals showed when the controller was fitted, instead of at the prior in `robot.toml`.
+
+        With a `stride` one imagined step stands for so many of the robot's, which makes a plan so many times cheaper and longer: the
+        search looks for the motion of `stride` steps, and the plan divides it among them. The model must have been trained for it
+        (`max_stride` in its config.json).
         """
         lam = LatentActionModel.load(checkpoint)
         spec = RobotSpec.load(robot)
+        check_stride(lam, stride)
         dynamics = LatentDynamics(lam.to(device), load_controller(robot, checkpoint, lam, spec).to(device))
-        return cls(dynamics, spec, search, seed, warm_start, proposals, cost)
+        return cls(dynamics, spec, search, seed, warm_start, proposals, cost, stride)
 
     def reset(self) -> None:
         """Forgets the previous plan, from which a warm start would begin."""
@@ -122,6 +131,7 @@ class Planner:
         wrong, rather than return an action that is not finite.
         """
         begun = time.perf_counter()
+        self._refuse(constraint, running)
         frames, single = self._frames(obs)
         goals = self._goals(goal, len(frames))
         past = self.dynamics.start(frames)
@@ -141,7 +151,8 @@ class Planner:
             return found if constraint is None else found + constraint(actions)
 
         generator = torch.Generator(frames.device).manual_seed(self.seed if seed is None else seed)
-        space = self._space(past, goals, self._limits(obs, previous, running, frames))
+        limits = self._limits(obs, previous, running, frames)
+        space = self._space(past, goals, limits)
         found = self.search.minimise(split_over_ranks(cost), space, generator, deadline.iteration_over)
         searched = time.perf_counter()
         if not (torch.isfinite(found.actions).all() and torch.isfinite(found.cost).all()):
@@ -150,7 +161,7 @@ class Planner:
         predicted = torch.cat([self.dynamics.rollout(past.episodes(part), found.actions[part, None])[:, 0] for part in portions])
         self._previous = found.actions
         # Single precision may round a limit up: clip once more in the robot's own numbers.
-        actions = self.robot.clip(found.actions.cpu().double().numpy())
+        actions = self.robot.clip(self._executed(found, past, predicted, limits).cpu().double().numpy())
         near = NEAR_LIMIT * (self.robot.high - self.robot.low)
         at_limit = ((actions < self.robot.low + near) | (actions > self.robot.high - near)).any((1, 2))
         pick: Any = 0 if single else slice(None)
@@ -162,12 +173,26 @@ class Planner:
         self._pace.saw_finish(plan.timings["finish_s"])
         return plan
 
+    def _refuse(self, constraint: Constraint | None, running: Any) -> None:
+        """Raises InputError for what this kind of planner cannot do."""
+        if self.stride > 1 and running is not None:
+            raise InputError(f"a plan with a stride of {self.stride} cannot begin with an action that is running.")
+
+    def _executed(self, found: Found, past: Past, predicted: Tensor, limits: Limits) -> Tensor:
+        """The real actions (B, H, A) of what the search found."""
+        return found.actions if self.stride == 1 else self._divided(found.actions)
+
+    def _divided(self, motions: Tensor) -> Tensor:
+        """Motions (B, H, A) of `stride` steps each as actions (B, H * stride, A)."""
+        actions = torch.from_numpy(self.robot.split(motions.cpu().double().numpy(), self.stride)).float()
+        return actions.to(motions.device).repeat_interleave(self.stride, dim=1)
+
     def _limits(self, obs: Any, previous: Any, running: Any, frames: Tensor) -> Limits:
         state = obs.get("proprio") if isinstance(obs, Mapping) else None
         position = None if state is None else self._vector(state, self.robot.state_dim, "proprio", frames)[:, :3]
         before, now = (None if action is None else self._vector(action, self.robot.action_dim, name, frames)
                        for action, name in ((previous, "previous"), (running, "running")))
-        return Limits(self.robot, position, before, now, frames.device)
+        return Limits(self.searched, position, before, now, frames.device)
 
     def _vector(self, value: Any, width: int, name: str, frames: Tensor) -> Tensor:
         """What a user passed for each episode (B, width) or for the only one (width)."""
@@ -180,7 +205,7 @@ class Planner:
 
     def _space(self, past: Past, goals: Goals, limits: Limits) -> SearchSpace:
         device, steps = past.present.device, self.search.horizon
-        mean, std = (torch.as_tensor(v, dtype=torch.float32, device=device) for v in (self.robot.prior_mean, self.robot.prior_std))
+        mean, std = (torch.as_tensor(v, dtype=torch.float32, device=device) for v in (self.searched.prior_mean, self.searched.prior_std))
         begin = mean.expand(len(past), steps, -1)
         if self.proposals:
             begin, std = self._proposed(past, goals, steps)
@@ -197,7 +222,7 @@ class Planner:
             if proposal is None:
                 raise InputError(f"{type(self.dynamics).__name__} cannot propose where to begin a search: plan with proposals=False.")
             count = (k + 1) * steps // len(targets) - k * steps // len(targets)
-            action = torch.from_numpy(self.robot.split(proposal.displacement.cpu().double().numpy(), max(1, count)))
+            action = torch.from_numpy(self.searched.split(proposal.displacement.cpu().double().numpy(), max(1, count)))
             plan.append(action.float().to(target.device)[:, None].expand(-1, count, -1))
             # Errors of independent steps add up to the spread of the whole motion.
             spreads.append((proposal.spread / max(1, count) ** 0.5).expand(len(past), count, -1))
@@ -239,6 +264,13 @@ class Planner:
         if len(features) not in (1, episodes):
             raise InputError(f"{len(features)} goals for {episodes} observations: give one goal, or one for each.")
         return features.expand(episodes, -1, -1)
+
+
+def check_stride(lam: LatentActionModel, stride: int) -> None:
+    """Raises InputError where a model has not learned steps as long as a planner's."""
+    if stride > lam.config.max_stride:
+        raise InputError(f"this model was trained on steps of up to {lam.config.max_stride} frames (max_stride); a stride of {stride} "
+                         "is beyond what it knows.")
 
 
 def nearest(present: Tensor, goals: Tensor) -> Tensor:

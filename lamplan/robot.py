@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -70,6 +70,14 @@ class RobotSpec:
         for part in (slice(0, 3), slice(3, 6))[: self.action_dim // 3]:
             shrink[..., part] = shrink[..., part].min(axis=-1, keepdims=True)
         return self.clip(step * shrink)
+
+    def over(self, steps: int) -> RobotSpec:
+        """The same robot as seen by a search whose every action is the motion of `steps` steps. For a mobile robot, which does not
+        go straight while it turns, these limits are generous; `split` brings its answer back within the true ones."""
+        if steps == 1:
+            return self
+        return replace(self, rate_hz=self.rate_hz / steps, low=self.low * steps, high=self.high * steps, prior_mean=self.prior_mean * steps,
+                       prior_std=self.prior_std * steps**0.5)
 
     @classmethod
     def load(cls, folder: str | Path) -> RobotSpec:

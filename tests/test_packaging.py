@@ -32,6 +32,7 @@ ROOMS = {
     "logs": PLAIN,
     "report": PLAIN | {"video"},
     "train": MODEL | {"controllers", "images", "rollout", "robot", "logs", "video", "report"},
+    "latent_planner": MODEL | {"controllers", "costs", "limits", "planner", "robot", "rollout", "search"},
     "planner": MODEL | {"controllers", "costs", "images", "limits", "pace", "ranks", "rollout", "robot", "search", "report"},
 }
 # The face of the package gathers what a user imports; the command line may use everything.

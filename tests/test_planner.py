@@ -133,6 +133,18 @@ def test_sub_goals_are_passed_one_after_the_other() -> None:
         planner().plan(image(1, 1, 1), [first, second, first])
 
 
+def test_a_stride_divides_each_motion_among_steps() -> None:
+    arm = replace(ROBOT, kind="arm", prior_mean=np.zeros(3), prior_std=np.full(3, 0.2))  # straight lines add up
+    plan = Planner(PointWorld(), arm, CEM(200, 10, 10, 2), stride=3).plan(image(0, 100, 100), image(255, 100, 100))
+    assert plan.actions.shape == (6, 3) and plan.predicted.shape == (2, 1, 3)
+    np.testing.assert_allclose(plan.actions.sum(0), [1.0, 0.0, 0.0], atol=0.02)
+    assert (plan.actions <= ROBOT.high).all() and np.array_equal(plan.actions[0], plan.actions[2])
+    with pytest.raises(InputError, match="stride"):
+        Planner(PointWorld(), replace(arm, change=np.full(3, 0.1)), stride=2)
+    with pytest.raises(InputError, match="running"):
+        Planner(PointWorld(), arm, stride=2).plan(image(1, 1, 1), image(2, 2, 2), running=np.zeros(3))
+
+
 def test_any_of_several_goals_will_do() -> None:
     plan = planner().plan(image(100, 100, 100), AnyOf([image(255, 255, 255), image(110, 100, 100)]))
     np.testing.assert_allclose(plan.actions.sum(0), np.array([10, 0, 0]) / 255, atol=0.01)

@@ -48,7 +48,8 @@ class Controller(nn.Module):
     Latent actions are relative to the camera, so an action alone cannot tell its latent (paper figure S13). The same tokens serve
     the way back, (z, s_t) to the real action: with the latent that the inverse dynamics model infers between here and a goal,
     it proposes where to begin a search. `proposal_spread` (A) is how far such a proposal lies from the truth on held-out
-    episodes, as a standard deviation in the action's units.
+    episodes, as a standard deviation in the action's units. `latent_mean` (Z) and `latent_basis` (Z, Z) describe the latents inferred
+    from the robot's logs: mean + basis @ u, with u of unit covariance.
     """
 
     cos: Tensor
@@ -56,6 +57,8 @@ class Controller(nn.Module):
     action_mean: Tensor
     action_scale: Tensor
     proposal_spread: Tensor
+    latent_mean: Tensor
+    latent_basis: Tensor
 
     def __init__(self, config: ControllerConfig, feature_dim: int, side: int, action_dim: int, latent_dim: int) -> None:
         super().__init__()
@@ -70,6 +73,8 @@ class Controller(nn.Module):
         self.register_buffer("action_mean", torch.zeros(action_dim))
         self.register_buffer("action_scale", torch.ones(action_dim))
         self.register_buffer("proposal_spread", torch.ones(action_dim))
+        self.register_buffer("latent_mean", torch.zeros(latent_dim))
+        self.register_buffer("latent_basis", torch.eye(latent_dim))
 
     def tokens(self, s_BPD: Tensor) -> Tensor:
         """What both ways read from: tokens (B, P, width) of a frame's features."""

@@ -56,6 +56,26 @@ def paths_from_above(paths: Mapping[str, np.ndarray], path: Path, title: str) ->
     return save_figure(figure, path)
 
 
+def trade_off(costs: list[Row], errors: list[Row], path: Path) -> Path:
+    """Error against cost, with intervals; rows whose names differ in their last word alone (`cem 32x3`, `cem 80x6`) make one line."""
+    figure = new_figure(5.6, 4.0)
+    axes = figure.subplots()
+    lines: dict[str, list[tuple[Row, Row]]] = {}
+    for cost, error in zip(costs, errors, strict=True):
+        lines.setdefault(error.name.rpartition(" ")[0] or error.name, []).append((cost, error))
+    for name, points in lines.items():
+        points.sort(key=lambda point: point[0].value)
+        x, y = np.array([cost.value for cost, _ in points]), np.array([error.value for _, error in points])
+        reach = np.array([[error.value - error.ci_low for _, error in points], [error.ci_high - error.value for _, error in points]])
+        axes.errorbar(np.maximum(x, 1e-3), y, yerr=np.maximum(reach, 0.0), marker="o", ms=4, capsize=2, lw=1.2, label=name)
+    axes.set_xscale("log")
+    axes.set_xlabel(f"{costs[0].metric} ({costs[0].unit})")
+    axes.set_ylabel(f"{errors[0].metric} ({errors[0].unit}), mean and 95 % interval")
+    axes.legend(frameon=False, fontsize=8)
+    axes.spines[["top", "right"]].set_visible(False)
+    return save_figure(figure, path)
+
+
 def new_figure(width_inch: float, height_inch: float) -> Figure:
     """A figure that belongs to no window system; matplotlib is loaded here so that tables work without it."""
     from matplotlib.figure import Figure

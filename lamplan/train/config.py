@@ -29,7 +29,6 @@ class PretrainConfig:
     batch: int = 8  # clips
     clip_frames: int = 4  # of which the first clip_frames - 1 are contexts of teacher forcing
     imagined: float = 0.0  # share of the steps whose loss is over a rollout instead of teacher forcing
-    max_stride: int = 1  # clips take every k-th frame, k from 1 to this: one latent learns to hold several steps of motion
     seed: int = 0
 
 

@@ -84,7 +84,8 @@ def fit(logs: list[Path], robot: Path, checkpoint: Path, *, budget: Budget, run:
         config: ControllerConfig | None = None, device: str = "cpu") -> dict[str, float]:
     """Fits the robot's controller to the inferred latents of its logs (L2), writes it beside robot.toml, returns its scores.
 
-    The way back, from a latent to the robot's motion, learns at the same time (smooth L1) from moments up to FARTHEST steps apart.
+    Where the model was trained on clips of every k-th frame, the motion of up to k steps counts as an action too. The way back,
+    from a latent to the robot's motion, learns at the same time (smooth L1) from moments up to FARTHEST steps apart.
 
     The scores, on held-out episodes: `latent_error`, the L2 distance to the inferred latents as a share of their variance (0
     perfect, 1 no better than a constant); `motion_error`, the same share for the motion that is proposed towards a frame up to
@@ -99,7 +100,7 @@ def fit(logs: list[Path], robot: Path, checkpoint: Path, *, budget: Budget, run:
     _measure_actions(controller, training)
     # The targets never change: inferred once, not at every step.
     targets = infer_latents(lam, training)
-    windows = training.windows(2)
+    windows, strides = training.windows(2), lam.config.max_stride
     validation = held_out.read(held_out.windows(2)[:256], 2)
     checks = held_out.pairs(256, FARTHEST[spec.kind], np.random.default_rng(seed), spec)
 
@@ -108,7 +109,12 @@ def fit(logs: list[Path], robot: Path, checkpoint: Path, *, budget: Budget, run:
         chosen = [windows[row] for row in rows]
         s = torch.stack([training.features[e][t] for e, t in chosen]).float()
         actions = torch.stack([training.actions[e][t] for e, t in chosen])
-        l2 = F.mse_loss(controller(s, actions), torch.stack([targets[e][t] for e, t in chosen]))
+        latents = torch.stack([targets[e][t] for e, t in chosen])
+        if strides > 1:  # a latent of this model may stand for several steps: so may an action of its controller
+            far = training.pairs(batch, strides, np.random.default_rng((seed, step, 3)), spec)
+            with torch.no_grad():
+                s, actions, latents = (torch.cat(both) for both in ((s, far[0]), (actions, far[2]), (latents, lam.infer(far[0], far[1]))))
+        l2 = F.mse_loss(controller(s, actions), latents)
         rng = np.random.default_rng((seed, step, 1))
         now, later, moved = training.pairs(batch, FARTHEST[spec.kind], rng, spec)
         with torch.no_grad():
@@ -121,6 +127,7 @@ def fit(logs: list[Path], robot: Path, checkpoint: Path, *, budget: Budget, run:
                  validate=lambda: scores(lam, controller, validation) | {"motion_error": motion_error(lam, controller, checks)},
                  validate_every=500)
     controller.proposal_spread.copy_(proposal_errors(lam, controller, checks).square().mean(0).sqrt().clamp_min(1e-4))
+    _measure_latents(controller, lam, training, FARTHEST[spec.kind], spec, seed)
     folder = save_controller(controller.eval(), config, robot, checkpoint)
     write_card(folder, f"Controller of {spec.name} for", {"Logs": {log.name: f"{len(open_log(log))} episodes" for log in logs},
                                                           "Latent action model": {"checkpoint": fingerprint(checkpoint)}},
@@ -153,6 +160,19 @@ def _measure_actions(controller: Controller, labelled: LabelledFeatures) -> None
     actions = torch.cat(labelled.actions)
     controller.action_mean.copy_(actions.mean(0))
     controller.action_scale.copy_(actions.std(0).clamp_min(1e-3))
+
+
+@torch.inference_mode()
+def _measure_latents(controller: Controller, lam: LatentActionModel, training: LabelledFeatures, farthest: int, spec: RobotSpec,
+                     seed: int, pairs: int = 2048) -> None:
+    """Mean and principal axes of the latents between moments up to `farthest` steps apart."""
+    rng = np.random.default_rng((seed, 2))
+    batches = [training.pairs(128, farthest, rng, spec)[:2] for _ in range(pairs // 128)]
+    latents = torch.cat([lam.infer(now, later) for now, later in batches])
+    variances, axes = torch.linalg.eigh(torch.cov(latents.T))
+    controller.latent_mean.copy_(latents.mean(0))
+    # Directions without any spread keep a little, so that the way back into this space exists.
+    controller.latent_basis.copy_(axes * variances.clamp_min(1e-4 * variances.max()).sqrt())
 
 
 @torch.inference_mode()

@@ -34,7 +34,8 @@ def pretrain(config: PretrainConfig, data: list[Path], out: Path, *, budget: Bud
     source = start or encoder_from
     loaded = None if source is None else LatentActionModel.load(source)
     if loaded is not None:
-        config = replace(config, lam=loaded.config if start else replace(config.lam, encoder=loaded.config.encoder))
+        lam = replace(loaded.config, max_stride=config.lam.max_stride) if start else replace(config.lam, encoder=loaded.config.encoder)
+        config = replace(config, lam=lam)
     torch.manual_seed(config.seed)
     model = LatentActionModel(config.lam).to(device)
     size, fps = config.lam.encoder.image_size, config.lam.rate_hz
@@ -120,7 +121,7 @@ class _Joint(nn.Module):
 def train_lam(model: LatentActionModel, stores: list[ClipStore], names: list[str], shares: list[float], config: PretrainConfig,
               budget: Budget, out: Path, precision: Precision = "fp32") -> Trained:
     """Inverse dynamics and world model jointly, on features; reports for each folder what tells it from a copier."""
-    sampler = Sampler(stores, shares, config.clip_frames, config.seed, "latent action model", config.max_stride)
+    sampler = Sampler(stores, shares, config.clip_frames, config.seed, "latent action model", model.config.max_stride)
     held_out = {name: validation_windows(store, config.clip_frames, 64).float() for name, store in zip(names, stores, strict=True)}
 
     def loss(step: int) -> tuple[Tensor, dict[str, Tensor]]:

@@ -1,13 +1,14 @@
 """The baselines that need labels: trained in seconds on a tiny world, saved, read, and refused where they do not fit."""
 
 from argparse import ArgumentTypeError
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from benchmarks import baselines
-from benchmarks.contenders import ROWS, Contenders, SearchBudget, Sources
+from benchmarks.contenders import ROWS, STRIDING, Contenders, SearchBudget, Sources
 from benchmarks.options import chosen, guarded, held_out_seed
 from benchmarks.policies import Situation
 from benchmarks.shapes import StraightLine
@@ -32,7 +33,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Sources:
     return Sources(robot, folder / "checkpoint", None, folder / "out", "cpu")
 
 
-@pytest.mark.parametrize("name", [row for row in ROWS if row not in ("lam_wild", "oracle")])
+@pytest.mark.parametrize("name", [row for row in ROWS if row not in ("lam_wild", "oracle", *STRIDING)])
 def test_every_row_plans_within_the_limits(trained: Sources, name: str) -> None:
     contenders = Contenders(trained, 8, BUDGET, BUDGET, StraightLine())
     (policy,) = contenders.build([name])
@@ -43,6 +44,19 @@ def test_every_row_plans_within_the_limits(trained: Sources, name: str) -> None:
     assert (decision.actions >= trained.robot.low - 1e-12).all() and (decision.actions <= trained.robot.high + 1e-12).all()
     np.testing.assert_array_equal(decision.actions, policy.decide(situation).actions)
     assert (decision.predicted is not None) == (name in ("lam_in_domain", "lam_in_domain_proposals", "action_labelled"))
+
+
+@pytest.mark.parametrize("name", STRIDING)
+def test_rows_that_imagine_the_horizon_in_one_step(trained: Sources, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert Contenders(trained, 2, BUDGET, BUDGET).build([name]) == []
+    assert "has not learned to imagine 2 steps in one" in capsys.readouterr().out
+    trained.lam.config = replace(trained.lam.config, max_stride=2)
+    (policy,) = Contenders(trained, 2, BUDGET, BUDGET).build([name])
+    trained.lam.config = replace(trained.lam.config, max_stride=1)
+    images = np.random.default_rng(0).integers(0, 255, (2, 32, 32, 3), dtype=np.uint8)
+    decision = policy.decide(Situation(images, images[::-1].copy(), 3, lambda b: None))
+    assert decision.actions.shape == (2, 2, 3) and decision.predicted is not None
+    assert (decision.actions >= trained.robot.low - 1e-12).all() and (decision.actions <= trained.robot.high + 1e-12).all()
 
 
 def test_behaviour_mean_is_that_of_the_log(trained: Sources) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import manipulation, navigation
+from benchmarks import budget, latency, manipulation, navigation
 from lamplan.report import Results
 from tests.benchmarks.untrained import checkpoint_and_robot
 
@@ -29,3 +29,24 @@ def test_a_benchmark_writes_results_and_page(tmp_path: Path, capsys: pytest.Capt
     assert page.count("data:video/mp4") == len(list(out.glob("videos/*.mp4"))) > 0
     assert page.count("data:image/png") == len(list(out.glob("plots/*.png"))) > 0
     assert "delta_xyz (m)" in capsys.readouterr().out or robot == "rover"
+
+
+def test_the_budget_curve(tmp_path: Path) -> None:
+    home, out = checkpoint_and_robot(tmp_path, "panda"), tmp_path / "out"
+    budget.main(["--episodes", "2", "--budgets", "8x1,16x2", "--checkpoint", str(tmp_path / "checkpoint"), "--robot", str(home),
+                 "--out", str(out), "--device", "cpu"])
+    results = Results.read(out)
+    ways = {row.name for row in results.find("budget", "delta_xyz")}
+    assert ways == {"zero", "proposal", *(f"{way} {size}" for way in budget.WAYS[2:] for size in ("8x1", "16x2"))}
+    assert (out / "plots" / "budget.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_latency(tmp_path: Path) -> None:
+    home, out = checkpoint_and_robot(tmp_path, "panda"), tmp_path / "out"
+    latency.main(["--samples", "12", "--iterations", "2", "--repeats", "1", "--batches", "1,2", "--batch-samples", "4", "--deadline", "0.1",
+                  "--deadline-plans", "3", "--soak", "20", "--checkpoint", str(tmp_path / "checkpoint"), "--robot", str(home),
+                  "--out", str(out), "--device", "cpu"])
+    results = Results.read(out)
+    assert {row.task for row in results.rows} == {"machine", "one episode", "several episodes", "deadline", "20 plans in a row"}
+    share = next(row.value for row in results.rows if row.metric == "share of the matrix rate")
+    assert 0 < share < 1

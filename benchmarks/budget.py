@@ -1,0 +1,103 @@
+"""`python -m benchmarks.budget`: what a plan's accuracy costs in time. Open loop, the episodes of `benchmarks.manipulation`.
+
+Ways: `cem` from the robot's prior; `proposal` alone, without any search; `proposals+cem`, `proposals+mppi` and `proposals+gradient` from
+there; `latents`, a search over latent actions that begins at the inferred one. Each with several budgets, candidates x iterations.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from benchmarks.contenders import Sources
+from benchmarks.displacement import displacement_errors
+from benchmarks.manipulation import HORIZON, make_env
+from benchmarks.open_loop import decide_all
+from benchmarks.options import benchmark_parser, chosen, guarded
+from benchmarks.planned import Planned, Proposed
+from benchmarks.policies import Constant, Policy
+from benchmarks.run import Run
+from benchmarks.windows import Recorder, cached, play
+from lamplan.controllers import load_controller
+from lamplan.errors import InputError
+from lamplan.latent_planner import LatentPlanner
+from lamplan.planner import Planner
+from lamplan.report import Results
+from lamplan.report.plots import trade_off
+from lamplan.report.results import describe_device
+from lamplan.rollout import LatentDynamics
+from lamplan.search import CEM, MPPI, Gradient, Search
+
+WAYS = ("zero", "proposal", "cem", "proposals+cem", "proposals+mppi", "proposals+gradient", "latents")
+BUDGETS = "8x1,16x2,32x3,80x6,300x15"
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = benchmark_parser("budget", __doc__ or "", "controllers/panda", WAYS, ("budget",))
+    parser.set_defaults(batch=1)  # plans are timed one by one, as a robot makes them
+    parser.add_argument("--budgets", default=BUDGETS, help="comma-separated, candidates x iterations")
+    args = parser.parse_args(argv)
+    ways, budgets = chosen(args.rows, WAYS, "rows"), [budget(text) for text in args.budgets.split(",")]
+    sources = Sources.from_arguments(args)
+    results = Results.begin("budget", args.seed, describe_device(args.device), argv, threads=torch.get_num_threads(), batch=args.batch)
+    run = Run(results, args.out, args.batch)
+    recorder = Recorder(lambda: make_env("reach", sources.image_size), play, sources.robot.camera, HORIZON)
+    windows = cached(args.out / "windows" / "tabletop.npz", recorder, args.episodes or (8 if args.quick else 64), args.seed)
+    lam = sources.lam
+    dynamics = LatentDynamics(lam, load_controller(sources.robot_folder, sources.checkpoint, lam, sources.robot).to(args.device))
+    for way in ways:
+        for policy in policies(way, budgets, dynamics, sources):
+            decision, seconds = decide_all(policy, windows, recorder, run.batch, run.seed)
+            errors = displacement_errors(sources.robot, decision.actions, windows.states)["delta_xyz", "m"]
+            run.results.add(policy.name, "budget", "delta_xyz", "m", errors)
+            run.results.add(policy.name, "budget", "plan_time", "s", np.full(len(windows), seconds))
+            run.keep()
+    recorder.close()
+    run.plots.append(trade_off(results.find("budget", "plan_time"), results.find("budget", "delta_xyz"), args.out / "plots" / "budget.png"))
+    run.finish()
+
+
+def budget(text: str) -> tuple[int, int]:
+    """Candidates and iterations from `80x6`."""
+    try:
+        samples, iterations = (int(part) for part in text.split("x"))
+    except ValueError:
+        raise InputError(f"--budgets has '{text}'; write candidates x iterations, such as 80x6.") from None
+    return samples, iterations
+
+
+def policies(way: str, budgets: list[tuple[int, int]], dynamics: LatentDynamics, sources: Sources) -> list[Policy]:
+    """One way of planning with every budget, named `WAY NxI`."""
+    robot = sources.robot
+    if way == "zero":
+        return [Constant(way, np.zeros(robot.action_dim), HORIZON)]
+    if way == "proposal":
+        return [Proposed(dynamics, robot, HORIZON)]
+    found: list[Policy] = []
+    for samples, iterations in budgets:
+        name = f"{way} {samples}x{iterations}"
+        if way == "latents":
+            search = CEM(samples, iterations, elites(samples), 1)
+            found.append(Planned(name, LatentPlanner(dynamics, dynamics.controller, robot, search, stride=HORIZON), None, HORIZON))
+        else:
+            found.append(Planned(name, Planner(dynamics, robot, method(way, samples, iterations), proposals=way != "cem"), None, HORIZON))
+    return found
+
+
+def method(way: str, samples: int, iterations: int) -> Search:
+    """The search of a way: its forward rollouts are `samples` x `iterations`, or about as long where a gradient is taken."""
+    if way.endswith("mppi"):
+        return MPPI(samples, iterations, HORIZON)
+    if way.endswith("gradient"):
+        return Gradient(max(1, samples // 16), max(1, 4 * iterations), HORIZON, rate=0.1)  # a gradient costs about four rollouts
+    return CEM(samples, iterations, elites(samples), HORIZON)
+
+
+def elites(samples: int) -> int:
+    """Ten, as in the DROID protocol; of few candidates the best quarter."""
+    return min(10, max(2, samples // 4))
+
+
+if __name__ == "__main__":
+    torch.set_grad_enabled(False)
+    guarded(main)

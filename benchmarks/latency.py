@@ -1,0 +1,223 @@
+"""`python -m benchmarks.latency`: how long a plan takes, against the published way of planning and against the machine itself.
+
+All in one run, one process, the same weights and seeds: this planner, a reference loop that plans as the published planners do
+(`prefix_dynamics`), and the rate at which this machine multiplies matrices. Times are of whole plans, encoding included.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+from tqdm import tqdm
+
+from benchmarks.options import guarded, positive_int
+from benchmarks.prefix_dynamics import PrefixDynamics
+from benchmarks.run import Run
+from lamplan.controllers import load_controller, new_controller
+from lamplan.lam import LAMConfig, LatentActionModel
+from lamplan.latents import NoisyConfig
+from lamplan.models.controller import ControllerConfig
+from lamplan.models.encoder import EncoderConfig
+from lamplan.models.inverse_dynamics import InverseDynamicsConfig
+from lamplan.models.world_model import WorldModelConfig
+from lamplan.planner import Planner
+from lamplan.report import Results
+from lamplan.report.results import describe_device
+from lamplan.robot import RobotSpec
+from lamplan.rollout import LatentDynamics
+from lamplan.search import CEM
+
+# ViT-L everywhere, 256 tokens, two frames of context: the sizes of the paper. Its weights are not public, so these are random.
+PAPER = LAMConfig(
+    encoder=EncoderConfig(image_size=256, patch=16, width=1024, depth=24, heads=16), bottleneck=NoisyConfig(dim=128),
+    inverse_dynamics=InverseDynamicsConfig(width=1024, depth=4, heads=16),
+    world_model=WorldModelConfig(width=1024, depth=24, heads=16, context=2, max_frames=16))
+MATRIX = {"cpu": 1024, "cuda": 8192}
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.latency", description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--preset", choices=("wild-small", "paper"), default="wild-small",
+                        help="`paper` has random weights of the paper's sizes")
+    parser.add_argument("--checkpoint", type=Path, default=Path("checkpoints/wild-small"))
+    parser.add_argument("--robot", type=Path, default=Path("controllers/panda"))
+    parser.add_argument("--samples", type=positive_int, default=300)
+    parser.add_argument("--iterations", type=positive_int, default=15)
+    parser.add_argument("--horizon", type=positive_int, default=3)
+    parser.add_argument("--repeats", type=positive_int, default=3, help="plans of the full budget, by each way of planning")
+    parser.add_argument("--batches", default="1,4,16", help="episodes planned at once")
+    parser.add_argument("--batch-samples", type=positive_int, default=32, help="candidates an iteration, for plans of several episodes")
+    parser.add_argument("--deadline", type=float, default=0.25, help="seconds")
+    parser.add_argument("--deadline-plans", type=positive_int, default=100)
+    parser.add_argument("--soak", type=int, default=0, help="small plans in a row, to see whether memory or latency drift")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--out", type=Path, required=True)
+    args = parser.parse_args(argv)
+    torch.manual_seed(args.seed)
+    dynamics, robot = model(args.preset, args.checkpoint, args.robot, args.device)
+    search = CEM(args.samples, args.iterations, min(10, args.samples), args.horizon)
+    results = Results.begin("latency", args.seed, describe_device(args.device), argv, preset=args.preset, threads=torch.get_num_threads(),
+                            search=f"{args.samples} x {args.iterations} x H{args.horizon}")
+    run = Run(results, args.out, 1)
+    rates = {name: matrix_rate(args.device, dtype) for name, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16))}
+    for name, rate in rates.items():
+        results.add(f"matrix product, {name}", "machine", "rate", "TFLOP/s", np.array([rate / 1e12]))
+    full(dynamics, robot, search, rates["fp32"], args.repeats, run)
+    batches(dynamics, robot, CEM(args.batch_samples, 3, min(10, args.batch_samples), args.horizon),
+            [int(b) for b in args.batches.split(",")], run)
+    deadline(dynamics, robot, search, args.deadline, args.deadline_plans, run)
+    if args.soak:
+        soak(dynamics, robot, args.soak, run)
+    run.finish()
+
+
+def model(preset: str, checkpoint: Path, robot: Path, device: str) -> tuple[LatentDynamics, RobotSpec]:
+    spec = RobotSpec.load(robot)
+    if preset == "paper":
+        lam = LatentActionModel(PAPER).eval().requires_grad_(False).to(device)
+        controller = new_controller(ControllerConfig(width=1024, depth=2, heads=16), lam, spec).eval().requires_grad_(False)
+    else:
+        lam = LatentActionModel.load(checkpoint).to(device)
+        controller = load_controller(robot, checkpoint, lam, spec)
+    return LatentDynamics(lam, controller.to(device)), spec
+
+
+def matrix_rate(device: str, dtype: torch.dtype, seconds: float = 1.0) -> float:
+    """FLOP/s of square matrix products, the best of several tries."""
+    size = MATRIX[torch.device(device).type]
+    a, b = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
+    best, begun = 0.0, time.perf_counter()
+    while time.perf_counter() - begun < seconds:
+        best = max(best, 2 * size**3 / timed(lambda: a @ b, device))
+    return best
+
+
+def timed(work: Callable[[], object], device: str) -> float:
+    """Seconds that `work` takes, an accelerator's queue included."""
+    if device != "cpu":
+        torch.cuda.synchronize()
+    begun = time.perf_counter()
+    work()
+    if device != "cpu":
+        torch.cuda.synchronize()
+    return time.perf_counter() - begun
+
+
+def picture(lam: LatentActionModel, episodes: int, seed: int) -> np.ndarray:
+    size = lam.config.encoder.image_size
+    return np.random.default_rng(seed).integers(0, 256, (episodes, size, size, 3), dtype=np.uint8)
+
+
+def full(dynamics: LatentDynamics, robot: RobotSpec, search: CEM, rate: float, repeats: int, run: Run) -> None:
+    """One episode with the whole budget, by this planner and by the reference in fp32 and bf16."""
+    device = str(dynamics.device)
+    obs, goal = picture(dynamics.lam, 1, run.seed), picture(dynamics.lam, 1, run.seed + 1)
+    ways: dict[str, Planner | Reference] = {"this planner, fp32": Planner(dynamics, robot, search)}
+    ways |= {f"reference, {name}": Reference(PrefixDynamics(dynamics, name == "bf16"), robot, search) for name in ("fp32", "bf16")}
+    times = {name: [timed(partial(way.plan, obs, goal), device) for _ in tqdm(range(repeats), desc=name)] for name, way in ways.items()}
+    counted = plan_flops(dynamics, robot, search)
+    own = min(times["this planner, fp32"])
+    for name, seconds in times.items():
+        run.results.add(name, "one episode", "plan_time", "s", np.array(seconds))
+        run.results.add(name, "one episode", "times as long", "1", np.array([min(seconds) / own]))
+    run.results.add("this planner, fp32", "one episode", "counted", "TFLOP", np.array([counted / 1e12]))
+    run.results.add("this planner, fp32", "one episode", "share of the matrix rate", "1", np.array([counted / own / rate]))
+    run.results.add("this planner, fp32", "one episode", "peak_memory", "GiB", np.array([peak_gib(device)]))
+    run.keep()
+
+
+class Reference:
+    """CEM around the reference rollout: all candidates of one episode in one batch."""
+
+    def __init__(self, dynamics: PrefixDynamics, robot: RobotSpec, search: CEM) -> None:
+        self.dynamics, self.robot, self.search = dynamics, robot, search
+
+    @torch.no_grad()
+    def plan(self, obs: np.ndarray, goal: np.ndarray, seed: int = 0) -> np.ndarray:
+        """Actions (H, A) of one episode."""
+        device = self.dynamics.device
+        s, target = (self.dynamics.encode(torch.from_numpy(image).to(device)) for image in (obs, goal))
+        past = self.dynamics.start(s[:, None])
+        planner = Planner(self.dynamics, self.robot, self.search)  # for the beginning of its search alone
+        space = planner._space(past, planner._goals(target, 1), planner._limits(obs, None, None, s))
+
+        def cost(actions: torch.Tensor) -> torch.Tensor:
+            return (self.dynamics.rollout(past, actions)[:, :, -1] - target[:, None]).square().mean((-1, -2))
+
+        return self.search.minimise(cost, space, torch.Generator(device).manual_seed(seed)).actions[0].cpu().numpy()
+
+
+def plan_flops(dynamics: LatentDynamics, robot: RobotSpec, search: CEM) -> float:
+    """Floating-point operations of a plan's candidates, counted on one portion of them."""
+    few = 8
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        s = torch.zeros(1, dynamics.world_model.patches, dynamics.lam.config.encoder.width, device=dynamics.device)
+        dynamics.rollout(dynamics.start(s[:, None]), torch.zeros(1, few, search.horizon, robot.action_dim, device=dynamics.device))
+    return counter.get_total_flops() / few * (search.samples * search.iterations + 2)
+
+
+def batches(dynamics: LatentDynamics, robot: RobotSpec, search: CEM, sizes: list[int], run: Run) -> None:
+    """Plans a second where several episodes go through together."""
+    for episodes in sizes:
+        obs, goal = picture(dynamics.lam, episodes, run.seed), picture(dynamics.lam, episodes, run.seed + 1)
+        planner = Planner(dynamics, robot, search)
+        planner.plan(obs, goal)
+        seconds = np.array([timed(partial(planner.plan, obs, goal), str(dynamics.device)) for _ in range(3)])
+        run.results.add(f"{episodes} at once, {search.samples} x {search.iterations}", "several episodes", "plans_per_second", "1/s",
+                        episodes / seconds)
+    run.keep()
+
+
+def deadline(dynamics: LatentDynamics, robot: RobotSpec, search: CEM, seconds: float, plans: int, run: Run) -> None:
+    """How well a deadline is kept once warm, with the whole budget asked for, and how much of it there was time for."""
+    planner = Planner(dynamics, robot, search, proposals=True)
+    planner.warmup(deadline_s=seconds, image=picture(dynamics.lam, 1, 9)[0], plans=5)
+    took, iterations = [], []
+    for i in tqdm(range(plans), desc=f"plans within {seconds:g} s"):
+        obs, goal = picture(dynamics.lam, 1, 2 * i), picture(dynamics.lam, 1, 2 * i + 1)
+        begun = time.perf_counter()
+        plan = planner.plan(obs, goal, seed=i, deadline_s=seconds)
+        took.append(time.perf_counter() - begun)
+        iterations.append(len(plan.cost_curve))
+    name = f"deadline {seconds:g} s"
+    run.results.add(name, "deadline", "plan_time", "s", np.array(took))
+    for quantile in (50, 99):
+        run.results.add(f"{name}, p{quantile}", "deadline", "plan_time_quantile", "s", np.array([np.percentile(took, quantile)]))
+    run.results.add(name, "deadline", "iterations", "1", np.array(iterations))
+    run.keep()
+
+
+def soak(dynamics: LatentDynamics, robot: RobotSpec, plans: int, run: Run) -> None:
+    """Many small plans: time and memory of the first and the last tenth."""
+    planner = Planner(dynamics, robot, CEM(4, 1, 2, 1), warm_start=True)
+    obs, goal = picture(dynamics.lam, 1, 0), picture(dynamics.lam, 1, 1)
+    took, memory = [], []
+    for i in tqdm(range(plans), desc="soak"):
+        took.append(timed(partial(planner.plan, obs, goal, seed=i), str(dynamics.device)))
+        memory.append(peak_gib(str(dynamics.device)))
+    tenth = max(1, plans // 10)
+    for name, part in (("first tenth", slice(tenth)), ("last tenth", slice(-tenth, None))):
+        run.results.add(name, f"{plans} plans in a row", "plan_time", "s", np.array(took[part]))
+        run.results.add(name, f"{plans} plans in a row", "peak_memory", "GiB", np.array(memory[part]))
+    run.keep()
+
+
+def peak_gib(device: str) -> float:
+    """The most memory this process has ever held: the accelerator's, or resident in the machine's."""
+    if device != "cpu":
+        return torch.cuda.max_memory_allocated() / 2**30
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+
+
+if __name__ == "__main__":
+    guarded(main)

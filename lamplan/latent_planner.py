@@ -1,0 +1,87 @@
+"""Planning in the space of latent actions (the paper's open question 2): no real action is tried, only the found ones are translated."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lamplan.controllers import load_controller
+from lamplan.costs import GoalCost, Goals
+from lamplan.errors import InputError
+from lamplan.lam import LatentActionModel
+from lamplan.limits import Limits
+from lamplan.models.controller import Controller
+from lamplan.planner import Constraint, Planner, check_stride
+from lamplan.robot import RobotSpec
+from lamplan.rollout import Past, WorldModelDynamics
+from lamplan.search import Found, Search, SearchSpace, box
+
+FARTHEST = 3.0
+"""Standard deviations of the latents seen in the robot's own logs within which is searched."""
+NEAR_PROPOSAL = 0.3
+"""Standard deviation, in the same unit, of a search that begins at the latent inferred between here and the goal."""
+
+
+class Whitened:
+    """An action map whose actions are latents in units of their spread in the robot's logs (B, N, Z)."""
+
+    def __init__(self, controller: Controller) -> None:
+        self.mean, self.basis = controller.latent_mean, controller.latent_basis
+
+    def context(self, s: Tensor) -> None:
+        return None
+
+    def latents(self, context: None, actions: Tensor) -> Tensor:
+        return self.mean + actions @ self.basis.T
+
+    def whiten(self, latents: Tensor) -> Tensor:
+        return torch.linalg.solve(self.basis, (latents - self.mean)[..., None])[..., 0]
+
+
+class LatentPlanner(Planner):
+    """A `Planner` whose search moves latents, each of which is then translated, by the controller's way back, into the `stride` real
+    actions that it stands for.
+
+    The latents' normal distribution in the robot's logs is the prior: the search begins at its mean, or, with `proposals`, at the
+    latent inferred between here and the goal. The robot's limits hold for the answer; its candidates are no real actions, so a
+    constraint on actions is refused, and so is an action that is already running.
+    """
+
+    def __init__(self, dynamics: WorldModelDynamics, controller: Controller, robot: RobotSpec, search: Search | None = None,
+                 seed: int = 0, proposals: bool = True, cost: GoalCost | None = None, stride: int = 1) -> None:
+        self.real, self.controller = dynamics, controller
+        self.map = Whitened(controller)
+        inner = WorldModelDynamics(dynamics.lam, dynamics.world_model, self.map)
+        super().__init__(inner, robot, search, seed, proposals=proposals, cost=cost, stride=stride)
+
+    @classmethod
+    def load(cls, checkpoint: str | Path, robot: str | Path, search: Search | None = None, seed: int = 0,  # type: ignore[override]
+             proposals: bool = True, cost: GoalCost | None = None, stride: int = 1, device: str = "cpu") -> LatentPlanner:
+        lam, spec = LatentActionModel.load(checkpoint).to(device), RobotSpec.load(robot)
+        check_stride(lam, stride)
+        controller = load_controller(robot, checkpoint, lam, spec).to(device)
+        return cls(WorldModelDynamics(lam, lam.world_model, controller), controller, spec, search, seed, proposals, cost, stride)
+
+    def _refuse(self, constraint: Constraint | None, running: Any) -> None:
+        if constraint is not None or running is not None:
+            raise InputError("planning in latent space knows no real actions before its end: plan with `Planner` under a constraint, or "
+                             "from an action that is running.")
+
+    def _space(self, past: Past, goals: Goals, limits: Limits) -> SearchSpace:
+        width, device = len(self.map.mean), past.present.device
+        begin = torch.zeros(len(past), self.search.horizon, width, device=device)
+        if self.proposals:
+            target = goals.features[:, -1]
+            # The whole way in as many equal parts as there are latents.
+            begin = self.map.whiten(self.real.lam.infer(past.present, target))[:, None].expand_as(begin) / self.search.horizon
+        far = torch.full((width,), FARTHEST, device=device)
+        return SearchSpace(box(-far, far), begin, torch.full_like(far, NEAR_PROPOSAL if self.proposals else 1.0))
+
+    def _executed(self, found: Found, past: Past, predicted: Tensor, limits: Limits) -> Tensor:
+        seen = torch.cat([past.present[:, None], predicted[:, :-1]], dim=1).flatten(0, 1)
+        latents = self.map.latents(None, found.actions.flatten(0, 1)[:, None])
+        moved = self.controller.actions(seen, latents)[:, 0]
+        return self._divided(limits(moved.unflatten(0, (len(past), 1, -1)))[:, 0])
