@@ -51,7 +51,11 @@ class LatentActionModel(nn.Module):
         self.world_model = WorldModel(config.world_model, features, side, config.latent_dim)
 
     def encode(self, images: Tensor) -> Tensor:
-        """Standardised features (..., P, D) of uint8 images (..., H, W, 3), resized to the encoder's size if need be."""
+        """Standardised features (..., P, D) of uint8 images (..., H, W, 3), resized to the encoder's size if need be.
+
+        Each image by itself, whatever the encoder's mode: what a robot sees now has no second frame to pair it with, so it is
+        doubled, as the paper does at control time. Clips to train on go through `encoder.clip`.
+        """
         if images.dtype != torch.uint8 or images.ndim < 3 or images.shape[-1] != 3:
             raise InputError(f"images must be uint8 of shape (..., H, W, 3), found {images.dtype} {tuple(images.shape)}.")
         lead, size = images.shape[:-3], self.config.encoder.image_size

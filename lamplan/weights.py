@@ -49,10 +49,16 @@ def read_config(folder: str | Path, kind: str) -> dict[str, Any]:
     return config
 
 
+def later(default: Any) -> Any:
+    """The default of a dataclass field that came after checkpoints without it: only such a field may be absent from a file."""
+    return dataclasses.field(default=default, metadata={"later": True})
+
+
 def build(cls: type[Config], fields: Any, where: str | Path) -> Config:
     """A configuration dataclass from its JSON fields."""
     known = {field.name for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
-    if not isinstance(fields, dict) or set(fields) != known:
+    needed = {field.name for field in dataclasses.fields(cls) if "later" not in field.metadata}  # type: ignore[arg-type]
+    if not isinstance(fields, dict) or not needed <= set(fields) <= known:
         found = sorted(fields) if isinstance(fields, dict) else fields
         raise CheckpointError(f"{where}: {cls.__name__} needs the entries {sorted(known)}, found {found}.")
     return cls(**fields)
