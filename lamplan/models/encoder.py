@@ -40,7 +40,7 @@ class EncoderConfig:
     rope: Literal["halves", "repeat", "interleaved"] = later("halves")  # ours, V-JEPA 2's, V-JEPA 2.1's: models/rope.py
     rope_grid: int | None = later(None)  # patches along an edge that positions are stretched to (V-JEPA 2.1: 16)
     video_embedding: bool = later(False)  # a vector added to every token of video (V-JEPA 2.1)
-    mode: Mode = later("doubled")
+    mode: Mode = later("doubled")  # noqa: RUF009  it is a field()
 
     @property
     def side(self) -> int:

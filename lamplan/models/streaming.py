@@ -34,6 +34,6 @@ def stream_features(encoder: Encoder, frames: Iterable[np.ndarray], chunk: int =
     while block := list(islice(source, chunk)):
         block += block[-1:] * (-len(block) % encoder.config.step_frames)
         images = torch.from_numpy(np.stack(block)).to(device)
-        with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+        with torch.no_grad(), torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
             features = encoder.clip(images[None])[0]
         yield features.float()

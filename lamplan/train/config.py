@@ -65,6 +65,8 @@ def load_config(name: str) -> PretrainConfig:
 
 def _encoder(entry: Any, where: str) -> tuple[str | None, str | None, EncoderConfig]:
     """Name, weights and sizes: from `encoder = NAME`, or from a table whose other entries replace those of the named encoder."""
+    if not isinstance(entry, str | dict):
+        raise InputError(f"{where}: expected a released encoder's name or a table, found {entry}.")
     table = {"name": entry} if isinstance(entry, str) else dict(entry)
     name, weights = table.pop("name", None), table.pop("weights", None)
     base = EncoderConfig() if name is None else encoder_config(name)
