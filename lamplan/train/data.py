@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from lamplan.errors import DataError
 from lamplan.models.encoder import Encoder
-from lamplan.models.streaming import stream_features
+from lamplan.models.streaming import CAUSAL_FRAMES, stream_features
 from lamplan.video import find_videos, read_clip
 from lamplan.weights import module_fingerprint
 
@@ -127,8 +127,8 @@ def _decode(videos: list[Path], folder: Path, target: Path, size: int, fps: floa
 def feature_store(frames: ClipStore, encoder: Encoder, cache: Path, name: str, batch: int = 64) -> ClipStore:
     """Standardised features (N, P, D) of a store of frames, float16, encoded once and kept under `cache`.
 
-    N is the number of frames, or of pairs in the modes that pair them; there no pair spans two clips, and in mode `causal` a step
-    sees what lies in the same `batch` frames of its clip.
+    N is the number of frames, or of pairs in the modes that pair them; there no pair spans two clips, and in mode `causal` each clip
+    is cut into windows of 16 frames, the paper's clip, within which a step sees the ones before it.
     """
     config, mode = encoder.config, encoder.config.mode
     video = Path(str(getattr(frames.data, "filename", name))).parent.name
@@ -140,10 +140,10 @@ def feature_store(frames: ClipStore, encoder: Encoder, cache: Path, name: str, b
         # Frames that are encoded by themselves go through in full batches, over the borders of clips.
         runs = [(0, len(frames.data))] if mode == "doubled" else list(pairwise(frames.starts.tolist()))
         features = open_memmap(target / "features.tmp.npy", mode="w+", dtype=np.float16, shape=(starts[-1], config.side**2, config.width))
-        row = 0
+        row, chunk = 0, CAUSAL_FRAMES if mode == "causal" else batch
         with tqdm(total=starts[-1], desc=f"encode {name}", unit="step", dynamic_ncols=True) as bar:
             for first, last in runs:
-                for part in stream_features(encoder, frames.data[first:last], chunk=batch):
+                for part in stream_features(encoder, frames.data[first:last], chunk):
                     features[row : row + len(part)] = part.half().cpu().numpy()
                     row += len(part)
                     bar.update(len(part))
