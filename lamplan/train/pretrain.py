@@ -13,7 +13,6 @@ from lamplan.errors import InputError
 from lamplan.lam import LatentActionModel
 from lamplan.models.encoder import Encoder
 from lamplan.models.masked import MaskedPrediction
-from lamplan.models.vjepa2 import read_weights
 from lamplan.train.card import write_card
 from lamplan.train.config import PretrainConfig
 from lamplan.train.data import ClipStore, Sampler, feature_store, frame_store, validation_windows
@@ -43,9 +42,7 @@ def pretrain(config: PretrainConfig, data: list[Path], out: Path, *, budget: Bud
         raise InputError(f"the recipe's encoder {config.encoder_name or ''} is read from weights, not trained: give them as `weights` in "
                          "[encoder] or --encoder-weights, and no --encoder-only.")
     torch.manual_seed(config.seed)
-    model = LatentActionModel(config.lam)
-    read = str(read_weights(model.encoder, str(config.encoder_weights))) if foreign else None
-    model.to(device)
+    model = LatentActionModel(config.lam, config.encoder_weights if foreign else None).to(device)
     size, fps = config.lam.encoder.image_size, config.lam.rate_hz * config.lam.encoder.step_frames
     wild = [frame_store(folder, cache, size, fps) for folder in data]
     extra = [frame_store(folder, cache, size, fps) for folder in in_domain or []]
@@ -53,7 +50,7 @@ def pretrain(config: PretrainConfig, data: list[Path], out: Path, *, budget: Bud
     lam_budget = budget
     stages: dict[str, Trained] = {}
     if foreign:
-        tqdm.write(f"encoder: {read}")
+        tqdm.write(f"encoder: {model.encoder_read}")
         standardise(model.encoder, wild)
     elif loaded is None:
         encoder_share = 1.0 if encoder_only else config.encoder_share
@@ -85,7 +82,7 @@ def pretrain(config: PretrainConfig, data: list[Path], out: Path, *, budget: Bud
     model.save(out)
     frames = {name: f"{len(store.data)} frames in {len(store.starts) - 1} clips, {share_ / sum(shares):.0%} of the training clips"
               for name, store, share_ in zip(names, features, shares, strict=True)}
-    started = {"checkpoint": source.name} if source else {"encoder": read} if read else {}
+    started = {"checkpoint": source.name} if source else {"encoder": model.encoder_read} if foreign else {}
     write_card(out, "Latent action model", {"Video": frames, "Started from": started, "Recipe": recipe}, stages)
     return model
 
