@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -40,6 +41,7 @@ def _parser() -> argparse.ArgumentParser:
     start.add_argument("--from", dest="start", type=Path, help="go on from this checkpoint, its frozen encoder included")
     start.add_argument("--encoder-from", type=Path, help="take only the frozen encoder of this checkpoint")
     start.add_argument("--encoder-only", action="store_true", help="train only the encoder, for other runs' --encoder-from")
+    start.add_argument("--encoder-weights", help="weights of a released encoder that the recipe names: a .pt file or a Hugging Face folder")
     pretrain.add_argument("--cache", type=Path, help="where decoded frames and features are kept (default: OUT/run/cache)")
     _budget(pretrain, "--minutes 30")
     pretrain.add_argument("--precision", choices=["fp32", "bf16"], help="of matrix products (default: bf16 on a GPU, else fp32)")
@@ -87,7 +89,10 @@ def _pretrain(options: argparse.Namespace) -> None:
     from lamplan.train.pretrain import pretrain
 
     budget = Budget(steps=options.steps, minutes=options.minutes if options.steps or options.minutes else 30.0)
-    pretrain(load_config(options.config), options.data, options.out, budget=budget, in_domain=options.in_domain, share=options.share,
+    config = load_config(options.config)
+    if options.encoder_weights:
+        config = replace(config, encoder_weights=options.encoder_weights)
+    pretrain(config, options.data, options.out, budget=budget, in_domain=options.in_domain, share=options.share,
              start=options.start, encoder_from=options.encoder_from, encoder_only=options.encoder_only, cache=options.cache,
              device=(device := _device(options)), precision=options.precision or ("fp32" if device == "cpu" else "bf16"))
     print(f"wrote {options.out}; curves: tensorboard --logdir {options.out / 'run'}")

@@ -14,6 +14,7 @@ from lamplan.errors import InputError
 from lamplan.latents import KINDS, BottleneckConfig, NoisyConfig, config_class, new_bottleneck
 from lamplan.models.encoder import Encoder, EncoderConfig
 from lamplan.models.inverse_dynamics import InverseDynamicsConfig, InverseDynamicsModel
+from lamplan.models.vjepa2 import read_weights
 from lamplan.models.world_model import WorldModel, WorldModelConfig
 from lamplan.weights import build, later, load_weights, read_config, save_folder
 
@@ -40,19 +41,28 @@ class LAMConfig:
 
 
 class LatentActionModel(nn.Module):
-    """Shapes: B batch, T frames, P patch tokens, D feature width, Z latent width; images uint8 (..., H, W, 3)."""
+    """Shapes: B batch, T frames, P patch tokens, D feature width, Z latent width; images uint8 (..., H, W, 3).
 
-    def __init__(self, config: LAMConfig) -> None:
+    With `encoder_weights` (a released .pt file or Hugging Face folder, for an encoder of `models.vjepa2.encoder_config`) the encoder is
+    read from them, and `encoder_read` tells how. A saved model holds its encoder and loads without the file.
+    """
+
+    def __init__(self, config: LAMConfig, encoder_weights: str | Path | None = None) -> None:
         super().__init__()
         self.config = config
         features, side = config.encoder.width, config.encoder.side
         self.encoder = Encoder(config.encoder)
+        self.encoder_read = None if encoder_weights is None else read_weights(self.encoder, encoder_weights)
         self.bottleneck = new_bottleneck(config.bottleneck)
         self.inverse_dynamics = InverseDynamicsModel(config.inverse_dynamics, features, side, self.bottleneck.parameters_dim)
         self.world_model = WorldModel(config.world_model, features, side, config.latent_dim)
 
     def encode(self, images: Tensor) -> Tensor:
-        """Standardised features (..., P, D) of uint8 images (..., H, W, 3), resized to the encoder's size if need be."""
+        """Standardised features (..., P, D) of uint8 images (..., H, W, 3), resized to the encoder's size if need be.
+
+        Each image by itself, whatever the encoder's mode: what a robot sees now has no second frame to pair it with, so it is
+        doubled, as the paper does at control time. Clips to train on go through `encoder.clip`.
+        """
         if images.dtype != torch.uint8 or images.ndim < 3 or images.shape[-1] != 3:
             raise InputError(f"images must be uint8 of shape (..., H, W, 3), found {images.dtype} {tuple(images.shape)}.")
         lead, size = images.shape[:-3], self.config.encoder.image_size

@@ -44,6 +44,18 @@ def read_clip(path: str | Path, fps: float = 4.0, size: int = 128, start_s: floa
     averaged down to `size` pixels. `frames` ends the clip after that many images; it is shorter where the video ends first.
     Raises DataError when the file is missing, empty, damaged, without pictures or over before start_s.
     """
+    clip = list(stream_clip(path, fps, size, start_s, frames))
+    if not clip:
+        raise DataError(f"{path} has no frame at {start_s or 0.0:g} s or later.")
+    return np.stack(clip)
+
+
+def stream_clip(path: str | Path, fps: float = 4.0, size: int = 128, start_s: float | None = None,
+                frames: int | None = None) -> Iterator[np.ndarray]:
+    """The images of `read_clip` one at a time, each (size, size, 3) uint8, for a video too long to be held in memory.
+
+    None where the video is over before start_s; an error may come after images, at the place where the file is damaged.
+    """
     path, start_s = Path(path), start_s or 0.0
     if not fps > 0 or size < 1 or start_s < 0 or (frames is not None and frames < 1):
         raise InputError(f"a clip needs fps > 0, size >= 1, start_s >= 0 and frames >= 1; found {fps=}, {size=}, {start_s=}, {frames=}.")
@@ -58,13 +70,11 @@ def read_clip(path: str | Path, fps: float = 4.0, size: int = 128, start_s: floa
             if stream.codec_context is None:
                 raise DataError(f"{path} holds pictures in a code that is not known here; convert it to H.264.")
             scaler = VideoReformatter()
-            clip = [_square(frame, size, scaler) for frame in _nearest(_timed(container, stream, start_s), fps, start_s, frames)]
+            for frame in _nearest(_timed(container, stream, start_s), fps, start_s, frames):
+                yield _square(frame, size, scaler)
     except (av.error.FFmpegError, ValueError, MemoryError) as error:
         reason = getattr(error, "strerror", None) or error
         raise DataError(f"{path} cannot be read as video ({reason}); it is empty, cut short or damaged. Make or copy it anew.") from None
-    if not clip:
-        raise DataError(f"{path} has no frame at {start_s:g} s or later.")
-    return np.stack(clip)
 
 
 def write_video(path: str | Path, frames: np.ndarray, fps: float, crf: int = 23) -> None:

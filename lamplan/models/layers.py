@@ -5,9 +5,14 @@ Shapes: B batch, L tokens, D width, T frames, P patches of a frame (L = T·P), h
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+Rotation = Callable[[Tensor, tuple[Tensor, Tensor]], Tensor]
+"""Turns queries or keys (B, h, L, d) by tables made for it."""
 
 
 def grid_positions(frames: int, side: int, first_frame: int = 0) -> Tensor:
@@ -42,9 +47,9 @@ KeyValue = tuple[Tensor, Tensor]
 class Attention(nn.Module):
     """Multi-head self-attention with rotary positions and, on request, keys and values of earlier tokens."""
 
-    def __init__(self, width: int, heads: int) -> None:
+    def __init__(self, width: int, heads: int, rotation: Rotation = rotate) -> None:
         super().__init__()
-        self.heads = heads
+        self.heads, self.rotation = heads, rotation
         self.qkv = nn.Linear(width, 3 * width)
         self.proj = nn.Linear(width, width)
 
@@ -57,7 +62,7 @@ class Attention(nn.Module):
         """
         q, k, v = self.qkv(x_BLD).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         if rope is not None:
-            q, k = rotate(q, rope), rotate(k, rope)
+            q, k = self.rotation(q, rope), self.rotation(k, rope)
         if past is not None:
             k, v = torch.cat([past[0], k], dim=2), torch.cat([past[1], v], dim=2)
         if shared is None:
@@ -113,22 +118,23 @@ class CrossAttention(nn.Module):
         return self.proj(F.scaled_dot_product_attention(q, *memory).transpose(1, 2).flatten(2))
 
 
-def mlp(width: int, ratio: int = 4) -> nn.Sequential:
-    return nn.Sequential(nn.Linear(width, ratio * width), nn.GELU(), nn.Linear(ratio * width, width))
+def mlp(width: int, ratio: float = 4) -> nn.Sequential:
+    hidden = round(ratio * width)
+    return nn.Sequential(nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, width))
 
 
 class Block(nn.Module):
     """Pre-norm transformer block."""
 
-    def __init__(self, width: int, heads: int) -> None:
+    def __init__(self, width: int, heads: int, mlp_ratio: float = 4, rotation: Rotation = rotate) -> None:
         super().__init__()
         self.norm1 = nn.LayerNorm(width, eps=1e-6)
-        self.attn = Attention(width, heads)
+        self.attn = Attention(width, heads, rotation)
         self.norm2 = nn.LayerNorm(width, eps=1e-6)
-        self.mlp = mlp(width)
+        self.mlp = mlp(width, mlp_ratio)
 
-    def forward(self, x_BLD: Tensor, rope: tuple[Tensor, Tensor] | None = None) -> Tensor:
-        x_BLD = x_BLD + self.attn(self.norm1(x_BLD), rope)[0]
+    def forward(self, x_BLD: Tensor, rope: tuple[Tensor, Tensor] | None = None, mask: Tensor | None = None) -> Tensor:
+        x_BLD = x_BLD + self.attn(self.norm1(x_BLD), rope, mask)[0]
         return x_BLD + self.mlp(self.norm2(x_BLD))
 
 

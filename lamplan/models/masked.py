@@ -41,7 +41,7 @@ class MaskedPrediction(nn.Module):
         side = encoder.config.side
         self.patches = side * side
         self.teacher = copy.deepcopy(encoder).requires_grad_(False) if config.target == "features" else None
-        out = encoder.config.width if config.target == "features" else 3 * encoder.config.patch**2
+        out = encoder.config.width if config.target == "features" else encoder.config.token_values
         self.embed = nn.Linear(encoder.config.width, config.width)
         self.mask_token = nn.Parameter(torch.randn(config.width) * 0.02)
         self.blocks = nn.ModuleList(Block(config.width, config.heads) for _ in range(config.depth))

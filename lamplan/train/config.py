@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from lamplan.latents import config_class
 from lamplan.models.encoder import EncoderConfig
 from lamplan.models.inverse_dynamics import InverseDynamicsConfig
 from lamplan.models.masked import MaskedConfig
+from lamplan.models.vjepa2 import encoder_config
 from lamplan.models.world_model import WorldModelConfig
 from lamplan.train.loop import OptimiserConfig
 
@@ -22,6 +23,8 @@ SHIPPED = Path(__file__).parent.parent / "configs"
 @dataclass(frozen=True)
 class PretrainConfig:
     lam: LAMConfig = field(default_factory=LAMConfig)
+    encoder_name: str | None = None  # a released encoder: not trained here but read from encoder_weights
+    encoder_weights: str | None = None  # a released .pt file or a Hugging Face folder, from the working directory
     masked: MaskedConfig = field(default_factory=MaskedConfig)
     optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
     encoder_share: float = 0.3  # of the time, for the encoder
@@ -32,7 +35,7 @@ class PretrainConfig:
     seed: int = 0
 
 
-_PARTS: dict[str, Any] = {"encoder": EncoderConfig, "inverse_dynamics": InverseDynamicsConfig, "world_model": WorldModelConfig,
+_PARTS: dict[str, Any] = {"inverse_dynamics": InverseDynamicsConfig, "world_model": WorldModelConfig,
                           "masked": MaskedConfig, "optimiser": OptimiserConfig}
 
 
@@ -47,14 +50,26 @@ def load_config(name: str) -> PretrainConfig:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path} is not valid TOML ({error}).") from None
+    named, weights, encoder = _encoder(table.pop("encoder", {}), f"{path} [encoder]")
     parts = {key: _build(cls, table.pop(key, {}), f"{path} [{key}]") for key, cls in _PARTS.items()}
     bottleneck = table.pop("bottleneck", {})
     kind = bottleneck.pop("kind", "noisy")
     parts["bottleneck"] = _build(config_class(kind, f"{path} [bottleneck]"), bottleneck, f"{path} [bottleneck]")
     lam_keys = {f.name for f in fields(LAMConfig)}
     lam = {key: table.pop(key) for key in list(table) if key in lam_keys}
-    lam |= {key: parts.pop(key) for key in ("encoder", "inverse_dynamics", "world_model", "bottleneck")}
-    return _build(PretrainConfig, {**table, **parts, "lam": LAMConfig(**lam)}, str(path))
+    lam |= {key: parts.pop(key) for key in ("inverse_dynamics", "world_model", "bottleneck")}
+    return _build(PretrainConfig, {**table, **parts, "lam": LAMConfig(encoder=encoder, **lam), "encoder_name": named,
+                                   "encoder_weights": weights}, str(path))
+
+
+def _encoder(entry: Any, where: str) -> tuple[str | None, str | None, EncoderConfig]:
+    """Name, weights and sizes: from `encoder = NAME`, or from a table whose other entries replace those of the named encoder."""
+    if not isinstance(entry, str | dict):
+        raise InputError(f"{where}: expected a released encoder's name or a table, found {entry}.")
+    table = {"name": entry} if isinstance(entry, str) else dict(entry)
+    name, weights = table.pop("name", None), table.pop("weights", None)
+    base = EncoderConfig() if name is None else encoder_config(name)
+    return name, weights, _build(EncoderConfig, asdict(base) | table, where)
 
 
 def _build(cls: Any, values: dict[str, Any], where: str) -> Any:

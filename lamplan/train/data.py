@@ -7,6 +7,7 @@ import json
 import os
 import warnings
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from tqdm import tqdm
 
 from lamplan.errors import DataError
 from lamplan.models.encoder import Encoder
+from lamplan.models.streaming import CAUSAL_FRAMES, stream_features
 from lamplan.video import find_videos, read_clip
 from lamplan.weights import module_fingerprint
 
@@ -123,21 +125,31 @@ def _decode(videos: list[Path], folder: Path, target: Path, size: int, fps: floa
 
 
 def feature_store(frames: ClipStore, encoder: Encoder, cache: Path, name: str, batch: int = 64) -> ClipStore:
-    """Standardised features (N, P, D) of a store of frames, float16, encoded once and kept under `cache`."""
+    """Standardised features (N, P, D) of a store of frames, float16, encoded once and kept under `cache`.
+
+    N is the number of frames, or of pairs in the modes that pair them; there no pair spans two clips, and in mode `causal` each clip
+    is cut into windows of 16 frames, the paper's clip, within which a step sees the ones before it.
+    """
+    config, mode = encoder.config, encoder.config.mode
     video = Path(str(getattr(frames.data, "filename", name))).parent.name
-    target = cache / f"features-{module_fingerprint(encoder)}-{video}"
+    target = cache / f"features-{module_fingerprint(encoder)}-{video}{'' if mode == 'doubled' else '-' + mode}"
     if not (target / "starts.npy").exists():
         target.mkdir(parents=True, exist_ok=True)
-        side, width, count = encoder.config.side, encoder.config.width, len(frames.data)
-        features = open_memmap(target / "features.tmp.npy", mode="w+", dtype=np.float16, shape=(count, side * side, width))
-        device = encoder.pixel_mean.device
-        with torch.inference_mode():
-            for row in tqdm(range(0, count, batch), desc=f"encode {name}", unit_scale=batch, unit="frame", dynamic_ncols=True):
-                images = torch.from_numpy(np.array(frames.data[row : row + batch])).to(device)
-                features[row : row + batch] = encoder(images).half().cpu().numpy()
+        lengths = -(-np.diff(frames.starts) // config.step_frames)
+        starts = [0, *np.cumsum(lengths).tolist()]
+        # Frames that are encoded by themselves go through in full batches, over the borders of clips.
+        runs = [(0, len(frames.data))] if mode == "doubled" else list(pairwise(frames.starts.tolist()))
+        features = open_memmap(target / "features.tmp.npy", mode="w+", dtype=np.float16, shape=(starts[-1], config.side**2, config.width))
+        row, chunk = 0, CAUSAL_FRAMES if mode == "causal" else batch
+        with tqdm(total=starts[-1], desc=f"encode {name}", unit="step", dynamic_ncols=True) as bar:
+            for first, last in runs:
+                for part in stream_features(encoder, frames.data[first:last], chunk):
+                    features[row : row + len(part)] = part.half().cpu().numpy()
+                    row += len(part)
+                    bar.update(len(part))
         features.flush()
         os.replace(target / "features.tmp.npy", target / "features.npy")
-        _write_starts(target, list(frames.starts))
+        _write_starts(target, starts)
     return _open(target, "features.npy")
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from tqdm import tqdm
 
 from lamplan.errors import InputError
 from lamplan.lam import LatentActionModel
@@ -25,7 +26,8 @@ def pretrain(config: PretrainConfig, data: list[Path], out: Path, *, budget: Bud
 
     `in_domain` folders are mixed in by `share` of the clips. `start` goes on from a whole checkpoint (its sizes replace
     those of the recipe, its encoder stays as it is); `encoder_from` takes only the frozen encoder; `encoder_only` spends the whole
-    budget on the encoder and leaves the rest untrained, for other runs to take it from. `out/run` keeps state
+    budget on the encoder and leaves the rest untrained, for other runs to take it from. A recipe with encoder weights trains no encoder:
+    it is read, standardised on the video, and saved with the rest, so that a checkpoint loads without the file. `out/run` keeps state
     and curves, from which a killed run goes on. `device` is torch's name of it; on an accelerator the clips lie in its memory.
     """
     if not 0 < share < 1:
@@ -36,15 +38,22 @@ def pretrain(config: PretrainConfig, data: list[Path], out: Path, *, budget: Bud
     if loaded is not None:
         lam = replace(loaded.config, max_stride=config.lam.max_stride) if start else replace(config.lam, encoder=loaded.config.encoder)
         config = replace(config, lam=lam)
+    foreign = loaded is None and (config.encoder_name or config.encoder_weights)
+    if foreign and (encoder_only or not config.encoder_weights):
+        raise InputError(f"the recipe's encoder {config.encoder_name or ''} is read from weights, not trained: give them as `weights` in "
+                         "[encoder] or --encoder-weights, and no --encoder-only.")
     torch.manual_seed(config.seed)
-    model = LatentActionModel(config.lam).to(device)
-    size, fps = config.lam.encoder.image_size, config.lam.rate_hz
+    model = LatentActionModel(config.lam, config.encoder_weights if foreign else None).to(device)
+    size, fps = config.lam.encoder.image_size, config.lam.rate_hz * config.lam.encoder.step_frames
     wild = [frame_store(folder, cache, size, fps) for folder in data]
     extra = [frame_store(folder, cache, size, fps) for folder in in_domain or []]
 
     lam_budget = budget
     stages: dict[str, Trained] = {}
-    if loaded is None:
+    if foreign:
+        tqdm.write(f"encoder: {model.encoder_read}")
+        standardise(model.encoder, wild)
+    elif loaded is None:
         encoder_share = 1.0 if encoder_only else config.encoder_share
         encoder_budget = Budget(steps=budget.steps and max(1, round(budget.steps * encoder_share)),
                                 minutes=budget.minutes and budget.minutes * encoder_share)
@@ -74,8 +83,8 @@ def pretrain(config: PretrainConfig, data: list[Path], out: Path, *, budget: Bud
     model.save(out)
     frames = {name: f"{len(store.data)} frames in {len(store.starts) - 1} clips, {share_ / sum(shares):.0%} of the training clips"
               for name, store, share_ in zip(names, features, shares, strict=True)}
-    write_card(out, "Latent action model", {"Video": frames, "Started from": {"checkpoint": source.name} if source else {},
-                                            "Recipe": recipe}, stages)
+    started = {"checkpoint": source.name} if source else {"encoder": model.encoder_read} if foreign else {}
+    write_card(out, "Latent action model", {"Video": frames, "Started from": started, "Recipe": recipe}, stages)
     return model
 
 
@@ -104,8 +113,9 @@ def train_encoder(encoder: Encoder, stores: list[ClipStore], config: PretrainCon
 @torch.inference_mode()
 def standardise(encoder: Encoder, stores: list[ClipStore], frames: int = 2048) -> None:
     """Measures mean and standard deviation of every feature channel, so that features come out at unit variance."""
-    rows = torch.cat([validation_windows(store, 1, frames // len(stores))[:, 0] for store in stores])
-    raw = torch.cat([encoder.tokens(encoder.patchify(part)) for part in rows.split(64)]).flatten(0, 1)
+    step, device = encoder.config.step_frames, encoder.pixel_mean.device
+    rows = torch.cat([validation_windows(store, step, frames // len(stores)) for store in stores])
+    raw = torch.cat([encoder.clip_tokens(part.to(device)) for part in rows.split(64)]).flatten(0, 2)
     encoder.feature_mean.copy_(raw.mean(0))
     encoder.feature_std.copy_(raw.std(0).clamp_min(1e-4))
 

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from lamplan import CheckpointError, DataError, LatentActionModel, Planner, RobotSpec
+from lamplan.cli import main
 from lamplan.errors import InputError, LamplanError
 from lamplan.train import loop
 from lamplan.train.config import load_config
@@ -21,6 +22,7 @@ from lamplan.train.data import ClipStore, Sampler, frame_store
 from lamplan.train.loop import Budget, OptimiserConfig, learning_rate
 from lamplan.train.pretrain import pretrain
 from tests import tiny
+from tests.models import released
 
 ROBOT = Path(__file__).parents[2] / "controllers" / "rover" / "robot.toml"
 
@@ -114,6 +116,60 @@ def test_half_precision_rollouts_and_both_targets_train(data: Path, recipe: Path
         assert all(tensor.dtype == torch.float32 and torch.isfinite(tensor).all() for tensor in model.state_dict().values())
         names = {row["name"] for row in csv.DictReader((tmp_path / target / "run" / "lam" / "curves.csv").open())}
         assert {"val/videos/rollout", "val/videos/rollout_copy"} <= names
+
+
+NAMED = tiny.RECIPE.replace("[encoder]", """[encoder]
+name = "vjepa2-vitl"
+mode = "{mode}"
+weights = "{weights}"
+""", 1)
+
+
+@pytest.mark.parametrize("mode", ["doubled", "pairs", "causal"])
+def test_a_released_encoder_is_read_kept_and_saved(mode: str, data: Path, tmp_path: Path) -> None:
+    config = replace(released.TINY, depth=1)
+    weights = released.save_pt(tmp_path / "weights.pt", config)
+    (tmp_path / "named.toml").write_text(NAMED.format(mode=mode, weights=weights))
+    pretrain(load_config(str(tmp_path / "named.toml")), [data], tmp_path / "out", budget=Budget(steps=2))
+    assert "weights.pt, key 'target_encoder'; unused: pos_embed (1)" in (tmp_path / "out" / "README.md").read_text()
+    assert "encoder" not in {folder.name for folder in (tmp_path / "out" / "run").iterdir()}
+    weights.unlink()  # a checkpoint is whole: it needs the file no more
+    lam = LatentActionModel.load(tmp_path / "out")
+    assert (lam.config.encoder.mode, lam.config.encoder.rope, lam.config.encoder.tubelet) == (mode, "repeat", 2)
+    assert torch.equal(lam.encoder.norm.weight, released.weights(config)["norm.weight"])
+    steps = np.load(next((tmp_path / "out" / "run" / "cache").glob("features-*/starts.npy")))
+    assert np.diff(steps).tolist() == [12] * 40  # steps at rate_hz, for pairs out of twice as many frames
+    with torch.inference_mode():
+        seen = lam.encode(torch.zeros(2, 3, 40, 32, 3, dtype=torch.uint8))
+    assert seen.shape == (2, 3, 16, 24) and torch.isfinite(seen).all()
+
+
+def test_a_released_encoder_needs_its_weights(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "named.toml"
+    path.write_text('encoder = "vjepa2-vitl"\n')
+    config = load_config(str(path))
+    assert config.encoder_name == "vjepa2-vitl" and config.lam.encoder.width == 1024 and config.encoder_weights is None
+    with pytest.raises(InputError, match=r"vjepa2-vitl is read from weights.*--encoder-weights"):
+        pretrain(config, [data], tmp_path / "out", budget=Budget(steps=2))
+    weights = released.save_pt(tmp_path / "weights.pt", released.TINY)
+    command = ["pretrain", str(path), "--data", str(data), "--out", str(tmp_path / "out"), "--steps", "2"]
+    with pytest.raises(InputError, match="not trained"):
+        pretrain(replace(config, encoder_weights=str(weights)), [data], tmp_path / "out", budget=Budget(steps=2), encoder_only=True)
+    path.write_text(NAMED.format(mode="doubled", weights=weights))  # one block, and a file of two
+    assert main(command) == 2 and "unexpected blocks.1.norm1.weight" in capsys.readouterr().err
+    path.write_text(NAMED.format(mode="doubled", weights="").replace('weights = ""', "").replace("depth = 1", "depth = 2", 1))
+    assert main([*command, "--encoder-weights", str(weights)]) == 0
+    path.write_text('encoder = "vjepa3"\n')
+    assert main(command) == 2 and "no encoder 'vjepa3'" in capsys.readouterr().err
+    path.write_text("encoder = 3\n")
+    with pytest.raises(InputError, match="a released encoder's name or a table"):
+        load_config(str(path))
+
+
+def test_an_encoder_of_tubelets_learns_by_masked_prediction(data: Path, tmp_path: Path) -> None:
+    (tmp_path / "pairs.toml").write_text(tiny.RECIPE.replace("[encoder]", '[encoder]\ntubelet = 2\nmode = "pairs"\nrope = "interleaved"'))
+    lam = pretrain(load_config(str(tmp_path / "pairs.toml")), [data], tmp_path / "out", budget=Budget(steps=4))
+    assert lam.encoder.feature_std.min() > 0
 
 
 @pytest.mark.gpu
