@@ -18,8 +18,10 @@ from lamplan.train import loop
 from lamplan.train.config import load_config
 from lamplan.train.controller import fit
 from lamplan.train.data import ClipStore, Sampler, frame_store
-from lamplan.train.loop import Budget, OptimiserConfig, learning_rate
+from lamplan.train.loop import Budget
+from lamplan.train.optimiser import OptimiserConfig, learning_rate
 from lamplan.train.pretrain import pretrain
+from lamplan.train.snapshots import Snapshots
 from tests import tiny
 
 ROBOT = Path(__file__).parents[2] / "controllers" / "rover" / "robot.toml"
@@ -80,15 +82,15 @@ def test_a_killed_run_goes_on_and_ends_as_an_uninterrupted_one(data: Path, recip
     class Killed(Exception):
         pass
 
-    save = loop._save
+    save = Snapshots.save
 
-    def save_then_die(path: Path, module: torch.nn.Module, optimiser: torch.optim.Optimizer, step: int, seconds: float) -> None:
-        save(path, module, optimiser, step, seconds)
+    def save_then_die(self: Snapshots, step: int, seconds: float) -> None:
+        save(self, step, seconds)
         if step == 11:
             raise Killed
 
     with monkeypatch.context() as patch, pytest.raises(Killed):
-        patch.setattr(loop, "_save", save_then_die)
+        patch.setattr(Snapshots, "save", save_then_die)
         patch.setattr(loop.train, "__kwdefaults__", {**(loop.train.__kwdefaults__ or {}), "save_seconds": 0.0})
         pretrain(config, [data], tmp_path / "parts", budget=Budget(steps=24), encoder_from=checkpoint, cache=cache)
     assert not (tmp_path / "parts" / "config.json").exists()
@@ -245,20 +247,24 @@ def test_budgets_that_are_none_are_refused(bad: dict[str, float]) -> None:
 def test_a_nan_stops_training_and_keeps_the_last_state(tmp_path: Path) -> None:
     module = torch.nn.Linear(1, 1)
 
-    def loss(step: int) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        value = module(torch.ones(1)).sum() * (float("nan") if step == 3 else 1.0)
-        return value, {}
+    def draw(index: int, size: int) -> torch.Tensor:
+        return torch.full((size, 1), float("nan") if index == 3 else 1.0)
 
     with pytest.raises(LamplanError, match="loss is nan at step 3"):
-        loop.train(module, loss, Budget(steps=9), tmp_path, title="t", config=OptimiserConfig(), seed=0, save_seconds=0.0)
-    assert torch.load(tmp_path / "state.pt", weights_only=True)["step"] == 3
+        loop.train(module, draw, lambda part, step: (module(part).sum(), {}), Budget(steps=9), tmp_path, batch=2, title="t",
+                   config=OptimiserConfig(), seed=0, save_seconds=0.0)
+    assert sorted(path.name for path in (tmp_path / "state").iterdir()) == ["step-00000001", "step-00000002", "step-00000003"]
+    assert torch.load(tmp_path / "bad-step-3-rank-0.pt", weights_only=True)[0].isnan().all()
+    assert module.weight.isfinite().all()
 
 
-def test_a_damaged_state_is_not_resumed(tmp_path: Path) -> None:
-    (tmp_path / "state.pt").write_bytes(b"not a state")
+@pytest.mark.parametrize("damaged", ["state.pt", "state/step-00000004/.metadata"])
+def test_a_damaged_state_is_not_resumed(tmp_path: Path, damaged: str) -> None:
+    (tmp_path / damaged).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / damaged).write_bytes(b"not a state")
     with pytest.raises(LamplanError, match="cannot be resumed"):
-        loop.train(torch.nn.Linear(1, 1), lambda step: (torch.zeros(()), {}), Budget(steps=1), tmp_path, title="t",
-                   config=OptimiserConfig(), seed=0)
+        loop.train(torch.nn.Linear(1, 1), lambda index, size: torch.zeros(1), lambda part, step: (torch.zeros(()), {}), Budget(steps=9),
+                   tmp_path, batch=1, title="t", config=OptimiserConfig(), seed=0)
 
 
 def test_recipes_by_name_and_with_mistakes(tmp_path: Path) -> None:
