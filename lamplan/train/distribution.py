@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -123,11 +124,15 @@ class Spread:
         if world.size == 1:
             return
         if execution.parallel == "ddp":
-            self._whole = DistributedDataParallel(self._whole, broadcast_buffers=False, gradient_as_bucket_view=True)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", FutureWarning)  # the option's new name is not known to torch 2.9
+                self._whole = DistributedDataParallel(self._whole, broadcast_buffers=False, gradient_as_bucket_view=True)
             return
         # A bottleneck's few words stay whole on every process: they are moved by hand when nobody uses them.
         self._replicated = [p for part in module.modules() if isinstance(part, Bottleneck) for p in part.parameters()]
         mesh = init_device_mesh(next(module.parameters()).device.type, (world.size,))
+        # A block also returns its keys and values, views that nobody writes to.
+        warnings.filterwarnings("ignore", message="FSDP2-wrapped module .* returned a view tensor")
         for block in blocks:
             fully_shard(block, mesh=mesh)
         fully_shard(self._whole, mesh=mesh, ignored_params=set(self._replicated))
@@ -156,7 +161,8 @@ def clip_gradients(parameters: Sequence[Tensor], limit: float) -> float:
     kinds = [[g for g in gradients if isinstance(g, DTensor) == sharded] for sharded in (False, True)]
     norms = [nn.utils.get_total_norm(kind) for kind in kinds if kind]
     norm = torch.stack([n.full_tensor() if isinstance(n, DTensor) else n for n in norms]).norm()
-    nn.utils.clip_grads_with_norm_(parameters, limit, norm)
+    own = [g.to_local() if isinstance(g, DTensor) else g for g in gradients]
+    torch._foreach_mul_(own, (limit / (norm + 1e-6)).clamp(max=1.0))
     return norm.item()
 
 
