@@ -36,14 +36,15 @@ def matrix_rate(device: torch.device, precision: Precision, seconds: float = 0.3
     best, began = float("inf"), time.perf_counter()
     matrix @ matrix
     while time.perf_counter() - began < seconds:
-        _wait(device)
+        synchronise(device)
         started = time.perf_counter()
         matrix @ matrix
-        _wait(device)
+        synchronise(device)
         best = min(best, time.perf_counter() - started)
     return 2 * size**3 / best if best < float("inf") else 2 * size**3 / (time.perf_counter() - began)
 
 
-def _wait(device: torch.device) -> None:
+def synchronise(device: torch.device) -> None:
+    """Waits until the device has done what it was given."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)

@@ -154,7 +154,8 @@ def train(module: nn.Module, draw: Draw, loss: Loss, budget: Budget, out: Path, 
             snapshots.save(step, spent)
         snapshots.finish()
         last = spread.run(validate) if validate is not None else {}
-        report(last)
+        if last:
+            report(last)
     finally:
         ahead.close()
         snapshots.finish()

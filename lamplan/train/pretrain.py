@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -135,7 +134,7 @@ class Draws(Protocol):
         """Clips of frames (batch, T, H, W, 3) uint8, or of their features (batch, T, P, D)."""
 
 
-class _Joint(nn.Module):
+class Joint(nn.Module):
     """The parts that learn together."""
 
     def __init__(self, model: LatentActionModel) -> None:
@@ -143,37 +142,39 @@ class _Joint(nn.Module):
         self.inverse_dynamics, self.world_model, self.bottleneck = model.inverse_dynamics, model.world_model, model.bottleneck
 
 
+def clip_features(model: LatentActionModel, clip: Tensor) -> Tensor:
+    """Features (B, T, P, D) of clips that are features already, or of frames (B, T, H, W, 3) uint8 through the frozen encoder."""
+    if clip.dtype != torch.uint8:
+        return clip.float()
+    with torch.inference_mode():
+        encoded = model.encode(clip)
+    return encoded.float().clone()  # which autograd, unlike a tensor of inference mode, may keep
+
+
 def train_lam(model: LatentActionModel, draws: Draws, held_out: dict[str, Tensor], config: PretrainConfig, budget: Budget, out: Path,
               execution: Execution | None = None, world: World = ALONE) -> Trained:
     """Inverse dynamics, world model and bottleneck jointly; reports for each set of held-out clips what tells it from a copier."""
     # What is trained may end sharded or compiled: it is a copy, and the model gets its weights.
     student = copy.deepcopy(model)
-    joint = _Joint(student)
+    joint = Joint(student)
     device = model.encoder.pixel_mean.device
 
-    def features(clip: Tensor) -> Tensor:
-        if clip.dtype != torch.uint8:
-            return clip.float()
-        with torch.inference_mode():
-            encoded = student.encode(clip)
-        return encoded.float().clone()  # which autograd, unlike a tensor of inference mode, may keep
-
     def price(clips: list[Tensor]) -> list[Tensor] | list[tuple[Tensor, Price]]:
-        encoded = [features(clip) for clip in clips]
+        encoded = [clip_features(student, clip) for clip in clips]
         return list(zip(encoded, student.price(encoded), strict=True))
 
     def loss(part: Any, step: int) -> tuple[Tensor, dict[str, Tensor]]:
         clip, priced = part if isinstance(part, tuple) else (part, None)
         imagined = np.random.default_rng((config.seed, step, 1)).random() < config.imagined
-        return student.loss(features(clip), bool(imagined), priced)
+        return student.loss(clip_features(student, clip), bool(imagined), priced)
 
     def validate() -> dict[str, float]:
-        each = {name: _diagnose(student, features, clips, config) for name, clips in held_out.items()}
+        each = {name: _diagnose(student, clips, config) for name, clips in held_out.items()}
         return {f"{name}/{key}": value for name, values in each.items() for key, value in values.items()}
 
     def flops(imagined: bool) -> int:
         one = next(iter(held_out.values()))[:1].to(device)
-        return training_flops(joint, lambda: student.loss(features(one), imagined)[0])
+        return training_flops(joint, lambda: student.loss(clip_features(student, one), imagined)[0])
 
     micro = config.micro_batch or config.batch
     in_parts = student.bottleneck.whole_batch and config.batch // micro > world.size
@@ -185,10 +186,10 @@ def train_lam(model: LatentActionModel, draws: Draws, held_out: dict[str, Tensor
     return done
 
 
-def _diagnose(model: LatentActionModel, features: Callable[[Tensor], Tensor], clips: Tensor, config: PretrainConfig) -> dict[str, float]:
+def _diagnose(model: LatentActionModel, clips: Tensor, config: PretrainConfig) -> dict[str, float]:
     """The mean of `LatentActionModel.diagnose` over all clips."""
     device = model.encoder.pixel_mean.device
-    found = [model.diagnose(features(part.to(device))) for part in clips.split(config.validation_batch)]
+    found = [model.diagnose(clip_features(model, part.to(device))) for part in clips.split(config.validation_batch)]
     return {key: float(np.mean([each[key] for each in found])) for key in found[0]}
 
 

@@ -16,7 +16,7 @@ from lamplan.train.curves import Curves
 from lamplan.train.stop import STATUS
 from tests.train import cluster
 
-STEPS = 40
+STEPS = 16
 
 
 def run(kind: str, out: Path, pause: float) -> None:
@@ -45,8 +45,8 @@ def killed_until_done(kind: str, out: Path, kills: int, seed: int) -> None:
     """Runs, kills without warning at a random moment, runs again; after that many kills lets it finish."""
     rng = np.random.default_rng(seed)
     for killed in range(kills):
-        process = cluster.begin(run, kind, out, 0.02)
-        wait_for = min(steps_done(out) + 1, (STEPS - 8) * (killed + 1) // kills)
+        process = cluster.begin(run, kind, out, 0.01)
+        wait_for = min(steps_done(out) + 1, (STEPS - 4) * (killed + 1) // kills)
         while steps_done(out) < wait_for and process.is_alive():
             time.sleep(0.002)
         time.sleep(rng.uniform(0, 0.2))  # anywhere: in a step, in the writing of a snapshot or of a curve
