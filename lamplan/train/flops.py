@@ -28,7 +28,7 @@ def training_flops(module: nn.Module, loss: Callable[[], Tensor]) -> int:
     return int(counter.get_total_flops())
 
 
-def matrix_rate(device: torch.device, precision: Precision, seconds: float = 0.3) -> float:
+def matrix_rate(device: torch.device, precision: Precision, seconds: float = 0.1) -> float:
     """Operations per second of square matrix products on this device in this precision, the best of what fits in `seconds`."""
     accelerator = device.type != "cpu"
     size = 8192 if accelerator else 1024

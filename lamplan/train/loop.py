@@ -49,11 +49,13 @@ class Budget:
 
 @dataclass(frozen=True)
 class Trained:
-    """What a training run came to: steps and wall time over all its resumptions, and the last validation."""
+    """What a training run came to: steps and wall time over all its resumptions, the last validation, and how many processes
+    shared the work in the end."""
 
     steps: int
     minutes: float
     validation: dict[str, float]
+    processes: int = 1
 
 
 def train(module: nn.Module, draw: Draw, loss: Loss, budget: Budget, out: Path, *, batch: int, title: str, config: OptimiserConfig,
@@ -162,4 +164,4 @@ def train(module: nn.Module, draw: Draw, loss: Loss, budget: Budget, out: Path, 
         progress.close()
         if curves is not None:
             curves.close()
-    return Trained(step, spent / 60, last)
+    return Trained(step, spent / 60, last, world.size)

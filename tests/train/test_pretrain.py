@@ -19,7 +19,7 @@ from lamplan.train.config import load_config
 from lamplan.train.controller import fit
 from lamplan.train.data import ClipStore, Sampler, frame_store
 from lamplan.train.loop import Budget
-from lamplan.train.optimiser import OptimiserConfig, learning_rate
+from lamplan.train.optimiser import OptimiserConfig, Optimisers, learning_rate
 from lamplan.train.pretrain import pretrain
 from lamplan.train.snapshots import Snapshots
 from tests import tiny
@@ -267,8 +267,31 @@ def test_a_damaged_state_is_not_resumed(tmp_path: Path, damaged: str) -> None:
                    tmp_path, batch=1, title="t", config=OptimiserConfig(), seed=0)
 
 
+def test_muon_moves_the_hidden_matrices_and_adamw_all_else() -> None:
+    torch.manual_seed(0)
+    model = LatentActionModel(load_config(str(Path(__file__).parents[2] / "lamplan/configs/wild-small.toml")).lam)
+    module = torch.nn.ModuleDict({"world_model": model.world_model, "bottleneck": model.bottleneck})
+    muon, adamw = Optimisers(module, OptimiserConfig("muon", weight_decay=0.5)).parts
+    moved = {id(p) for group in muon.param_groups for p in group["params"]}
+    names = {name for name, p in module.named_parameters() if id(p) in moved}
+    assert names and all(".blocks." in name and name.endswith("weight") for name in names)
+    decay = {id(p): group["weight_decay"] for group in adamw.param_groups for p in group["params"]}
+    assert all(decay[id(p)] == (0.5 if p.ndim > 1 else 0.0) for p in module.parameters() if id(p) not in moved)
+    assert len(moved) + len(decay) == len(list(module.parameters()))
+    matrix = torch.nn.Parameter(torch.zeros(32, 32))
+    holder = torch.nn.Module()
+    holder.blocks = torch.nn.ParameterList([matrix])
+    optimisers = Optimisers(holder, OptimiserConfig("muon", weight_decay=0.0, warmup=0.0))
+    matrix.grad = torch.randn(32, 32)
+    optimisers.step(0.0)
+    assert torch.linalg.svdvals(matrix.detach() / 0.02).sub(1).abs().max() < 0.5  # every direction moves alike
+
+
 def test_recipes_by_name_and_with_mistakes(tmp_path: Path) -> None:
     assert load_config("wild-small").lam.encoder.image_size == 128
+    paper = load_config("paper")
+    assert (paper.steps, paper.batch, paper.clip_frames, paper.lam.rate_hz, paper.lam.latent_dim) == (30_000, 1024, 16, 4.0, 128)
+    assert paper.optimiser == OptimiserConfig("muon", 6.25e-4, 0.02, 0.04, 0.1, 1.0) and paper.micro_batch == 8
     with pytest.raises(InputError, match="wild-small"):
         load_config("wild-huge")
     path = tmp_path / "bad.toml"

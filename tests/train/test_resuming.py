@@ -16,7 +16,7 @@ from lamplan.train.curves import Curves
 from lamplan.train.stop import STATUS
 from tests.train import cluster
 
-STEPS = 16
+STEPS = 12
 
 
 def run(kind: str, out: Path, pause: float) -> None:
@@ -33,7 +33,7 @@ def run(kind: str, out: Path, pause: float) -> None:
         return draw(self, step, batch)
 
     cluster.Squares.draw = slowly  # type: ignore[method-assign]
-    model = cluster.learn(cluster.recipe(kind), out, STEPS)
+    model = cluster.learn(cluster.recipe(kind, micro_batch=4), out, STEPS)
     torch.save(model.state_dict(), out / "final.pt")
 
 
@@ -59,7 +59,7 @@ def killed_until_done(kind: str, out: Path, kills: int, seed: int) -> None:
 
 
 def compare(kind: str, out: Path, whole: Path) -> None:
-    finished = cluster.learn(cluster.recipe(kind), whole, STEPS).state_dict()
+    finished = cluster.learn(cluster.recipe(kind, micro_batch=4), whole, STEPS).state_dict()
     assert cluster.losses(out) == cluster.losses(whole)
     for name, tensor in torch.load(out / "final.pt", weights_only=True).items():
         assert torch.equal(tensor, finished[name]), name
