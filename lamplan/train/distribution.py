@@ -112,12 +112,12 @@ class Spread:
     def __init__(self, module: nn.Module, execution: Execution, world: World) -> None:
         lists = [child for part in module.modules() for name, child in part.named_children() if name == "blocks"]
         blocks = [block for each in lists for block in each.children()]
-        if execution.recompute:
-            for block in blocks:
+        for block in blocks:
+            # In this order: torch.compile gives up on a checkpoint, a checkpoint does not mind what it runs again.
+            if execution.compile:
+                block.forward = torch.compile(block.forward)  # type: ignore[method-assign]
+            if execution.recompute:
                 block.forward = partial(checkpoint, block.forward, use_reentrant=False)  # type: ignore[method-assign]
-        if execution.compile:
-            for block in blocks:
-                block.compile()
         self._whole: nn.Module = _Whole(module)
         self._replicated: list[nn.Parameter] = []
         self.world = world

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -11,8 +13,9 @@ from torch import Tensor
 
 from lamplan import LatentActionModel
 from lamplan.errors import InputError
+from lamplan.models.world_model import WorldModel, WorldModelConfig
 from lamplan.train.batches import Parts
-from lamplan.train.distribution import World
+from lamplan.train.distribution import ALONE, Execution, Spread, World
 from lamplan.train.optimiser import OptimiserConfig
 from tests.train.cluster import BOTTLENECKS, Squares, learn, losses, recipe, together
 
@@ -113,6 +116,26 @@ def test_parts_of_a_batch_add_up_to_the_whole(kind: str, whole: bool) -> None:
     for name, p in model.named_parameters():
         if name in expected:
             torch.testing.assert_close(p.grad, expected[name], rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("recompute", [False, True])
+def test_blocks_are_compiled_whole_and_computed_again_when_asked(recompute: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    runs: list[int] = []
+
+    def backend(graph: torch.fx.GraphModule, inputs: list[Tensor]) -> Callable[..., Any]:
+        return lambda *arguments: (runs.append(1), graph.forward(*arguments))[1]
+
+    compile_ = torch.compile
+    monkeypatch.setattr(torch, "compile", lambda function: compile_(function, backend=backend, fullgraph=True))
+    torch.manual_seed(0)
+    model = WorldModel(WorldModelConfig(24, 2, 2, 3), 24, 4, 8)
+    torch.nn.init.normal_(model.head.weight)
+    s, a = torch.randn(2, 3, 16, 24), torch.randn(2, 3, 8)
+    expected = torch.autograd.grad(model(s, a).sum(), list(model.parameters()))
+    Spread(model, Execution(compile=True, recompute=recompute), ALONE).run(model, s, a).sum().backward()
+    assert len(runs) == (4 if recompute else 2)  # two blocks, and each of them once more
+    for parameter, wanted in zip(model.parameters(), expected, strict=True):
+        torch.testing.assert_close(parameter.grad, wanted)
 
 
 def test_every_part_is_computed_once_by_any_number_of_processes() -> None:
