@@ -21,7 +21,8 @@ from benchmarks.options import guarded, positive_int
 from benchmarks.regression import GoalRegression, RegressionConfig
 from lamplan.lam import LatentActionModel
 from lamplan.robot import RobotSpec
-from lamplan.train.loop import Budget, OptimiserConfig, train
+from lamplan.train.loop import Budget, train
+from lamplan.train.optimiser import OptimiserConfig
 from lamplan.weights import module_fingerprint
 
 BATCH = 64
@@ -76,9 +77,12 @@ def train_regression(training: list[EncodedEpisode], held_out: list[EncodedEpiso
     spread = sample_pairs(training, robot, 1024, horizon, farthest, np.random.default_rng(seed)).displacement.std(dim=0)
     model.scale.copy_(spread.clamp_min(1e-3))
 
-    def loss(step: int) -> tuple[Tensor, dict[str, Tensor]]:
-        pairs = sample_pairs(training, robot, BATCH, horizon, farthest, np.random.default_rng([seed, 1, step]))
-        value = _regression_error(model, pairs.now, pairs.goal, pairs.displacement)
+    def draw(step: int, size: int) -> tuple[Tensor, ...]:
+        pairs = sample_pairs(training, robot, size, horizon, farthest, np.random.default_rng([seed, 1, step]))
+        return pairs.now, pairs.goal, pairs.displacement
+
+    def loss(pairs: tuple[Tensor, Tensor, Tensor], step: int) -> tuple[Tensor, dict[str, Tensor]]:
+        value = _regression_error(model, *pairs)
         return value, {"smooth_l1": value.detach()}
 
     # Goals of the protocol's own distance alone decide which weights are kept.
@@ -97,7 +101,7 @@ def train_regression(training: list[EncodedEpisode], held_out: list[EncodedEpiso
             model.save(out)
         return {"smooth_l1": value, "best": best}
 
-    train(model, loss, budget, out, title=REGRESSION, config=OptimiserConfig(), seed=seed, validate=validate)
+    train(model, draw, loss, budget, out, batch=BATCH, title=REGRESSION, config=OptimiserConfig(), seed=seed, validate=validate)
     return GoalRegression.load(out)
 
 
@@ -110,10 +114,12 @@ def train_action_labelled(training: list[EncodedEpisode], held_out: list[Encoded
     model.action_mean.copy_(actions.mean(dim=0))
     model.action_scale.copy_(actions.std(dim=0).clamp_min(1e-3))
 
-    def loss(step: int) -> tuple[Tensor, dict[str, Tensor]]:
-        rng = np.random.default_rng([seed, 3, step])
-        clip, taken = sample_clips(training, CLIPS, frames, rng)
-        imagined = rng.random() < IMAGINED
+    def draw(step: int, size: int) -> tuple[Tensor, Tensor]:
+        return sample_clips(training, size, frames, np.random.default_rng([seed, 3, step]))
+
+    def loss(part: tuple[Tensor, Tensor], step: int) -> tuple[Tensor, dict[str, Tensor]]:
+        clip, taken = part
+        imagined = np.random.default_rng([seed, 5, step]).random() < IMAGINED
         value = F.l1_loss(model.imagine(clip[:, 0], taken) if imagined else model(clip[:, :-1], taken), clip[:, 1:])
         return value, {"rollout_l1" if imagined else "l1": value.detach()}
 
@@ -125,8 +131,8 @@ def train_action_labelled(training: list[EncodedEpisode], held_out: list[Encoded
                 "rollout": F.l1_loss(model.imagine(clip[:, 0], taken)[:, -1], clip[:, -1]).item(),
                 "rollout_copy": F.l1_loss(clip[:, 0], clip[:, -1]).item()}
 
-    train(model, loss, budget, out, title=ACTION_LABELLED, config=OptimiserConfig(learning_rate=LEARNING_RATE), seed=seed,
-          validate=validate)
+    train(model, draw, loss, budget, out, batch=CLIPS, title=ACTION_LABELLED, config=OptimiserConfig(learning_rate=LEARNING_RATE),
+          seed=seed, validate=validate)
     model.save(out)
     return model.eval().requires_grad_(False)
 

@@ -43,7 +43,7 @@ def _parser() -> argparse.ArgumentParser:
     start.add_argument("--encoder-only", action="store_true", help="train only the encoder, for other runs' --encoder-from")
     start.add_argument("--encoder-weights", help="weights of a released encoder that the recipe names: a .pt file or a Hugging Face folder")
     pretrain.add_argument("--cache", type=Path, help="where decoded frames and features are kept (default: OUT/run/cache)")
-    _budget(pretrain, "--minutes 30")
+    _budget(pretrain, "the recipe's steps, else --minutes 30")
     pretrain.add_argument("--precision", choices=["fp32", "bf16"], help="of matrix products (default: bf16 on a GPU, else fp32)")
     pretrain.set_defaults(run=_pretrain)
 
@@ -85,17 +85,22 @@ def _budget(command: argparse.ArgumentParser, default: str) -> None:
 
 def _pretrain(options: argparse.Namespace) -> None:
     from lamplan.train.config import load_config
+    from lamplan.train.distribution import joined
     from lamplan.train.loop import Budget
     from lamplan.train.pretrain import pretrain
 
-    budget = Budget(steps=options.steps, minutes=options.minutes if options.steps or options.minutes else 30.0)
     config = load_config(options.config)
     if options.encoder_weights:
         config = replace(config, encoder_weights=options.encoder_weights)
-    pretrain(config, options.data, options.out, budget=budget, in_domain=options.in_domain, share=options.share,
-             start=options.start, encoder_from=options.encoder_from, encoder_only=options.encoder_only, cache=options.cache,
-             device=(device := _device(options)), precision=options.precision or ("fp32" if device == "cpu" else "bf16"))
-    print(f"wrote {options.out}; curves: tensorboard --logdir {options.out / 'run'}")
+    given = options.steps is not None or options.minutes is not None
+    steps = options.steps if given else config.steps
+    budget = Budget(steps=steps, minutes=options.minutes if given or steps else 30.0)
+    with joined(_device(options)) as (world, device):
+        pretrain(config, options.data, options.out, budget=budget, in_domain=options.in_domain, share=options.share,
+                 start=options.start, encoder_from=options.encoder_from, encoder_only=options.encoder_only, cache=options.cache,
+                 device=device, precision=options.precision or ("fp32" if device == "cpu" else "bf16"), world=world)
+        if world.leads:
+            print(f"wrote {options.out}; curves: tensorboard --logdir {options.out / 'run'}")
 
 
 def _fit(options: argparse.Namespace) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -38,6 +38,14 @@ class LAMConfig:
         """Every entry, the bottleneck's kind among them."""
         kind = next(name for name, cls in KINDS.items() if isinstance(self.bottleneck, cls))
         return {**asdict(self), "bottleneck": {"kind": kind, **asdict(self.bottleneck)}}
+
+
+class Price(NamedTuple):
+    """The price of a whole batch's latents, its slope (rows, ...) at the parameters of one part, and the capacity in nats."""
+
+    penalty: Tensor
+    slope: Tensor
+    nats: Tensor
 
 
 class LatentActionModel(nn.Module):
@@ -80,18 +88,40 @@ class LatentActionModel(nn.Module):
         """The next features (B, P, D) from frames (B, T, P, D) and the latent (B, T, Z) taken at each of them."""
         return self.world_model(past, z)[:, -1]
 
-    def loss(self, clip: Tensor, imagined: bool = False) -> tuple[Tensor, dict[str, Tensor]]:
+    def price(self, clips: list[Tensor]) -> list[Price]:
+        """What the latents of a batch cost as a whole, for a loss that is computed on its parts (B, T+1, P, D) one by one."""
+        with torch.no_grad():
+            rows = [self._transitions(clip).flatten(0, 1) for clip in clips]
+        every = torch.cat(rows).requires_grad_()
+        with torch.enable_grad():
+            _, penalty, nats = self.bottleneck.sample(every)
+            (slope,) = torch.autograd.grad(penalty, every)
+        # The loss of a batch is the mean over its parts, of which each brings its own rows' share of the slope.
+        return [Price(penalty.detach(), part * len(clips), nats) for part in slope.split([len(part) for part in rows])]
+
+    def loss(self, clip: Tensor, imagined: bool = False, price: Price | None = None) -> tuple[Tensor, dict[str, Tensor]]:
         """L1 of the predicted frames plus the price of the latent, on clips (B, T+1, P, D) of features.
 
         Predictions are one step each under teacher forcing (the paper's loss), or, `imagined`, a rollout of the model's own
         predictions from the first frame, which is how a planner uses it (JEPA-WMs, arXiv 2512.24497, find that this helps).
+        `price` replaces the price of this clip's own latents where the bottleneck prices a batch as a whole.
         """
         s, s_next = clip[:, :-1], clip[:, 1:]
-        parameters = self.inverse_dynamics(s.flatten(0, 1), s_next.flatten(0, 1)).unflatten(0, s.shape[:2])
-        z, penalty, nats = self.bottleneck.sample(parameters)
+        parameters = self._transitions(clip)
+        if price is None:
+            z, penalty, nats = self.bottleneck.sample(parameters)
+        else:
+            z, nats = self.bottleneck.mean(parameters), price.nats
+            at_parameters = (parameters.flatten(0, 1) * price.slope).sum()
+            penalty = price.penalty + at_parameters - at_parameters.detach()
         predicted = self.world_model.imagine(s[:, 0], z) if imagined else self.world_model(s, z)
         l1 = F.l1_loss(predicted, s_next)
         return l1 + penalty, {"rollout_l1" if imagined else "l1": l1, "nats": nats}
+
+    def _transitions(self, clip: Tensor) -> Tensor:
+        """Bottleneck parameters (B, T, ...) of the transitions of clips (B, T+1, P, D)."""
+        s, s_next = clip[:, :-1], clip[:, 1:]
+        return self.inverse_dynamics(s.flatten(0, 1), s_next.flatten(0, 1)).unflatten(0, s.shape[:2])
 
     @torch.inference_mode()
     def diagnose(self, clip: Tensor) -> dict[str, float]:
@@ -99,7 +129,7 @@ class LatentActionModel(nn.Module):
         latents of other clips, with zero latents, and of copying the last frame; the same of the last frame of
         a rollout over the clip, and of copying the first; and the latent's capacity in nats."""
         s, s_next = clip[:, :-1], clip[:, 1:]
-        parameters = self.inverse_dynamics(s.flatten(0, 1), s_next.flatten(0, 1)).unflatten(0, s.shape[:2])
+        parameters = self._transitions(clip)
         z, nats = self.bottleneck.mean(parameters), self.bottleneck.sample(parameters).nats
         return {"inferred": F.l1_loss(self.world_model(s, z), s_next).item(),
                 "shuffled": F.l1_loss(self.world_model(s, z.roll(1, dims=0)), s_next).item(),

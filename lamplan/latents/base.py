@@ -22,6 +22,8 @@ class Bottleneck(nn.Module, ABC):
     """Turns the inverse dynamics model's output (..., parameters_dim) into a latent action (..., dim)."""
 
     dim: int
+    whole_batch = False
+    """Whether its price depends on a batch as a whole, and not on each latent by itself."""
 
     @property
     @abstractmethod
@@ -36,12 +38,24 @@ class Bottleneck(nn.Module, ABC):
     def sample(self, parameters: Tensor) -> Sampled:
         """The latent in training."""
 
+    def after_step(self) -> None:  # most have nothing to do
+        """To be called after every step of the optimiser, with torch's generator in the same state on all ranks."""
+
 
 def summed_over_ranks(x: Tensor) -> Tensor:
     """The sum of x over all ranks, through which gradients flow; x itself in a run of one process."""
     if not (distributed.is_available() and distributed.is_initialized()) or distributed.get_world_size() == 1:
         return x
     return all_reduce(x.contiguous())  # type: ignore[no-any-return,no-untyped-call]
+
+
+def gathered_over_ranks(x: Tensor) -> Tensor:
+    """(ranks, ...): the x of every rank, all of one shape."""
+    if not (distributed.is_available() and distributed.is_initialized()) or distributed.get_world_size() == 1:
+        return x[None]
+    every = [torch.empty_like(x) for _ in range(distributed.get_world_size())]
+    distributed.all_gather(every, x.contiguous())
+    return torch.stack(every)
 
 
 def moments(rows_ND: Tensor) -> tuple[Tensor, Tensor]:

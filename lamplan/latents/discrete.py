@@ -6,10 +6,10 @@ import math
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, distributed, nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lamplan.latents.base import Bottleneck, Sampled, summed_over_ranks
+from lamplan.latents.base import Bottleneck, Sampled, gathered_over_ranks, summed_over_ranks
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,8 @@ class DiscreteBottleneck(Bottleneck):
     """Vector quantisation (paper section 3, "discrete"): each of `codes` parts of the latent becomes the nearest word.
 
     Gradients pass straight through; the words follow what they stand for (squared distance), and the inverse dynamics model
-    is held to them by `commitment`. Words that were not used since the last reset move to latents drawn from the batch. The
+    is held to them by `commitment`. Words that were not used since the last reset move,
+    between two steps of the optimiser, to latents drawn from the batch of all ranks. The
     capacity is the entropy of the words in the batch times their number: at most `codes` ln(codebook).
     """
 
@@ -42,6 +43,7 @@ class DiscreteBottleneck(Bottleneck):
         self.words = nn.Parameter(torch.randn(config.codebook, width) / width**0.5)
         self.register_buffer("used", torch.zeros(config.codebook))
         self.register_buffer("seen", torch.zeros(()))
+        self._batch: list[Tensor] = []  # the parts of the present batch
 
     @property
     def parameters_dim(self) -> int:
@@ -67,22 +69,23 @@ class DiscreteBottleneck(Bottleneck):
             share = counts / counts.sum()
             nats = -self.config.codes * (share * share.clamp_min(1e-12).log()).sum()
         if self.training and torch.is_grad_enabled():
-            self._reset_unused(counts, parameters.detach())
+            self.used += counts
+            self.seen += counts.sum() / self.config.codes
+            self._batch.append(parameters.detach())
         return Sampled(latents, penalty, nats)
 
     @torch.no_grad()
-    def _reset_unused(self, counts: Tensor, parameters: Tensor) -> None:
-        self.used += counts
-        self.seen += counts.sum() / self.config.codes
-        if self.seen < self.config.reset_after:
+    def after_step(self) -> None:
+        batch, self._batch = self._batch, []
+        if not batch or self.seen < self.config.reset_after:
             return
         unused = (self.used == 0).nonzero()[:, 0]
         if len(unused):
-            parts = parameters.unflatten(-1, (self.config.codes, -1)).flatten(0, -2).to(self.words.dtype)
-            fresh = parts[torch.randint(len(parts), (len(unused),), device=parts.device)]
-            if distributed.is_available() and distributed.is_initialized():
-                distributed.broadcast(fresh, 0)
-            self.words[unused] = fresh
+            # Part k of rank r is number k · ranks + r of the whole batch: in that order every world draws the same words.
+            whole = gathered_over_ranks(torch.stack(batch)).transpose(0, 1)
+            places = whole.reshape(-1, self.words.shape[1]).to(self.words.dtype)
+            order = torch.randperm(len(places), device=places.device)
+            self.words[unused] = places[order[torch.arange(len(unused), device=order.device) % len(order)]]
         self.used.zero_()
         self.seen.zero_()
 

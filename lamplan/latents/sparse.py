@@ -34,9 +34,11 @@ class SparseBottleneck(Bottleneck):
     - variance and covariance are those of all latents of a step, over all ranks, divided by their number;
     - the variance term carries an epsilon under its root, without which its slope at zero variance is infinite.
 
-    The latent is deterministic. Its capacity is counted as if Gaussian noise of RESOLUTION lay on it: half the log
-    determinant of (1 + covariance / RESOLUTION^2), an upper bound for latents of that covariance.
+    The latent is what the inverse dynamics model gives, without noise. Its capacity is counted as if Gaussian noise of
+    RESOLUTION lay on it: half the log determinant of (1 + covariance / RESOLUTION^2), an upper bound for latents of that covariance.
     """
+
+    whole_batch = True
 
     def __init__(self, config: SparseConfig) -> None:
         super().__init__()

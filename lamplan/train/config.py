@@ -5,7 +5,7 @@ from __future__ import annotations
 import tomllib
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from lamplan.errors import InputError
 from lamplan.lam import LAMConfig
@@ -15,7 +15,7 @@ from lamplan.models.inverse_dynamics import InverseDynamicsConfig
 from lamplan.models.masked import MaskedConfig
 from lamplan.models.vjepa2 import encoder_config
 from lamplan.models.world_model import WorldModelConfig
-from lamplan.train.loop import OptimiserConfig
+from lamplan.train.optimiser import OptimiserConfig
 
 SHIPPED = Path(__file__).parent.parent / "configs"
 
@@ -29,10 +29,17 @@ class PretrainConfig:
     optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
     encoder_share: float = 0.3  # of the time, for the encoder
     encoder_batch: int = 32  # pairs of frames
-    batch: int = 8  # clips
+    batch: int = 8  # clips, over all processes
+    micro_batch: int | None = None  # clips that one process computes at once (default: all); which clips are drawn depends on it
+    steps: int | None = None  # the budget where the command line gives none
     clip_frames: int = 4  # of which the first clip_frames - 1 are contexts of teacher forcing
     imagined: float = 0.0  # share of the steps whose loss is over a rollout instead of teacher forcing
     seed: int = 0
+    encode: Literal["once", "each_step"] = "once"  # features of all video kept on disk, or made anew from the frames of each clip
+    validation_batch: int = 64  # held-out clips diagnosed at once
+    parallel: Literal["ddp", "fsdp"] = "ddp"  # how several processes share the model: replicas, or shards (FSDP2)
+    compile: bool = False  # torch.compile, block by block
+    recompute: bool = False  # trade time for memory: the activations of a block are computed again in the backward pass
 
 
 _PARTS: dict[str, Any] = {"inverse_dynamics": InverseDynamicsConfig, "world_model": WorldModelConfig,
@@ -40,7 +47,7 @@ _PARTS: dict[str, Any] = {"inverse_dynamics": InverseDynamicsConfig, "world_mode
 
 
 def load_config(name: str) -> PretrainConfig:
-    """A recipe shipped with lamplan by name (`wild-small`), or a TOML file by path."""
+    """A recipe shipped with lamplan by name (`wild-small`, `paper`), or a TOML file by path."""
     path = SHIPPED / f"{name}.toml"
     path = path if path.is_file() else Path(name)
     if not path.is_file():

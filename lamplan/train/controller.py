@@ -18,7 +18,8 @@ from lamplan.logs import check_limits, open_log
 from lamplan.models.controller import Controller, ControllerConfig
 from lamplan.robot import RobotSpec
 from lamplan.train.card import write_card
-from lamplan.train.loop import Budget, OptimiserConfig, train
+from lamplan.train.loop import Budget, train
+from lamplan.train.optimiser import OptimiserConfig
 from lamplan.weights import fingerprint
 
 VALIDATION_SHARE = 0.1
@@ -104,26 +105,29 @@ def fit(logs: list[Path], robot: Path, checkpoint: Path, *, budget: Budget, run:
     validation = held_out.read(held_out.windows(2)[:256], 2)
     checks = held_out.pairs(256, FARTHEST[spec.kind], np.random.default_rng(seed), spec)
 
-    def loss(step: int) -> tuple[Tensor, dict[str, Tensor]]:
-        rows = np.random.default_rng((seed, step)).integers(len(windows), size=batch)
+    def draw(step: int, size: int) -> tuple[Tensor, ...]:
+        rows = np.random.default_rng((seed, step)).integers(len(windows), size=size)
         chosen = [windows[row] for row in rows]
         s = torch.stack([training.features[e][t] for e, t in chosen]).float()
         actions = torch.stack([training.actions[e][t] for e, t in chosen])
         latents = torch.stack([targets[e][t] for e, t in chosen])
         if strides > 1:  # a latent of this model may stand for several steps: so may an action of its controller
-            far = training.pairs(batch, strides, np.random.default_rng((seed, step, 3)), spec)
+            far = training.pairs(size, strides, np.random.default_rng((seed, step, 3)), spec)
             with torch.no_grad():
                 s, actions, latents = (torch.cat(both) for both in ((s, far[0]), (actions, far[2]), (latents, lam.infer(far[0], far[1]))))
+        pairs = training.pairs(size, FARTHEST[spec.kind], np.random.default_rng((seed, step, 1)), spec)
+        return s, actions, latents, *pairs
+
+    def loss(drawn: tuple[Tensor, ...], step: int) -> tuple[Tensor, dict[str, Tensor]]:
+        s, actions, latents, now, later, moved = drawn
         l2 = F.mse_loss(controller(s, actions), latents)
-        rng = np.random.default_rng((seed, step, 1))
-        now, later, moved = training.pairs(batch, FARTHEST[spec.kind], rng, spec)
         with torch.no_grad():
             between = lam.infer(now, later)
         proposed = controller.actions(now, between[:, None])[:, 0]
         motion = F.smooth_l1_loss(proposed / controller.action_scale, moved / controller.action_scale)
         return l2 + motion, {"l2": l2, "motion": motion}
 
-    done = train(controller, loss, budget, run, title=f"controller {spec.name}", config=OptimiserConfig(), seed=seed,
+    done = train(controller, draw, loss, budget, run, batch=batch, title=f"controller {spec.name}", config=OptimiserConfig(), seed=seed,
                  validate=lambda: scores(lam, controller, validation) | {"motion_error": motion_error(lam, controller, checks)},
                  validate_every=500)
     controller.proposal_spread.copy_(proposal_errors(lam, controller, checks).square().mean(0).sqrt().clamp_min(1e-4))

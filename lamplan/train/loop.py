@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
-import csv
 import math
-import os
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.tensorboard import SummaryWriter
-from tqdm import tqdm
 
 from lamplan.errors import InputError, LamplanError
+from lamplan.train.batches import Ahead, Draw, Parts
+from lamplan.train.curves import Curves
+from lamplan.train.distribution import ALONE, Execution, Spread, World, clip_gradients
+from lamplan.train.flops import matrix_rate
+from lamplan.train.optimiser import OptimiserConfig, Optimisers, learning_rate
+from lamplan.train.progress import Progress
+from lamplan.train.snapshots import Snapshots
+from lamplan.train.stop import STATUS, Stop
 
-STATE = "state.pt"
-Precision = Literal["fp32", "bf16"]
+LOG_EVERY = 20  # steps
+
+Loss = Callable[[Any, int], tuple[Tensor, dict[str, Tensor]]]
+"""`loss(part, step)`: the loss of one part of a batch, and the numbers to show; what is drawn at random comes from torch's generator."""
 
 
 @dataclass(frozen=True)
@@ -41,131 +48,120 @@ class Budget:
 
 
 @dataclass(frozen=True)
-class OptimiserConfig:
-    learning_rate: float = 1e-3
-    weight_decay: float = 0.04
-    warmup: float = 0.05  # share of the budget
-    clip_norm: float = 1.0
-
-
-@dataclass(frozen=True)
 class Trained:
-    """What a training run came to: steps and wall time over all its resumptions, and the last validation."""
+    """What a training run came to: steps and wall time over all its resumptions, the last validation, and how many processes
+    shared the work in the end."""
 
     steps: int
     minutes: float
     validation: dict[str, float]
+    processes: int = 1
 
 
-def learning_rate(progress: float, config: OptimiserConfig) -> float:
-    """Linear warm-up, then a cosine down to one hundredth."""
-    if progress < config.warmup:
-        return config.learning_rate * max(progress / config.warmup, 0.01)
-    done = (progress - config.warmup) / (1 - config.warmup)
-    return config.learning_rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * done)))
+def train(module: nn.Module, draw: Draw, loss: Loss, budget: Budget, out: Path, *, batch: int, title: str, config: OptimiserConfig,
+          seed: int, micro_batch: int | None = None, prepare: Callable[[list[Any]], list[Any]] | None = None,
+          validate: Callable[[], dict[str, float]] | None = None, validate_every: int = 200,
+          after_step: Callable[[], None] | None = None, save_seconds: float = 60.0, keep: int = 3,
+          execution: Execution | None = None, world: World = ALONE, clip_flops: float | None = None) -> Trained:
+    """Minimises `loss` over the module's parameters, on the device where they are, on batches of `batch` clips.
 
+    A batch is computed in parts of `micro_batch` clips (all at once by default), shared among the processes of `world`; each is
+    `draw(index, micro_batch)` with the numbers 0, 1, 2, ... through the run. What torch's generator gives while a part's loss is
+    computed depends on seed and number alone, so that data and noise are the same for any number of processes.
+    `prepare` sees all parts of a step that fall to this process, and may change them, before the first is trained on;
+    `after_step` follows every step of the optimiser. `clip_flops`, operations per clip, gives the progress line its MFU.
 
-def train(module: nn.Module, loss: Callable[[int], tuple[Tensor, dict[str, Tensor]]], budget: Budget, out: Path, *,
-          title: str, config: OptimiserConfig, seed: int, validate: Callable[[], dict[str, float]] | None = None,
-          validate_every: int = 200, after_step: Callable[[], None] | None = None, save_seconds: float = 60.0,
-          precision: Precision = "fp32") -> Trained:
-    """Minimises `loss(step)` over the module's parameters, on the device where they are.
-
-    `bf16` computes matrix products in that precision; weights, optimiser and losses stay in fp32.
-
-    State, curves and TensorBoard files live in `out`; a run that was killed goes on from its last state. `loss` draws all
-    its randomness from torch's global generator, which is seeded by (seed, step), and from the step itself: with a budget
-    in steps a resumed run equals an uninterrupted one.
+    Snapshots, curves and TensorBoard files live in `out`. A run that was killed goes on from its last snapshot; with a
+    budget in steps it then equals an uninterrupted one, bit for bit on a CPU (a budget in minutes makes the schedule follow the clock).
+    SIGTERM saves and leaves with status 143. A loss that is not finite raises LamplanError, and the parts of that step are kept.
+    With FSDP2 the module stays sharded at the end: `whole_state` collects it.
     """
+    execution = execution or Execution()
     out.mkdir(parents=True, exist_ok=True)
-    parameters = [p for p in module.parameters() if p.requires_grad]
-    matrices = [p for p in parameters if p.ndim >= 2]
-    others = [p for p in parameters if p.ndim < 2]
-    optimiser = torch.optim.AdamW([{"params": matrices, "weight_decay": config.weight_decay}, {"params": others, "weight_decay": 0.0}],
-                                  lr=config.learning_rate)
-    device = parameters[0].device
-    step, seconds = _resume(out / STATE, module, optimiser, device)
-    curves = _Curves(out, step)
-    bar = tqdm(total=budget.steps, initial=step, desc=title, unit="step", dynamic_ncols=True, mininterval=1.0)
-    last_save = started = time.monotonic()
-    spent = seconds
-    while budget.progress(step, spent) < 1.0:
-        torch.manual_seed(seed * 1_000_003 + step)
-        rate = learning_rate(budget.progress(step, spent), config)
-        for group in optimiser.param_groups:
-            group["lr"] = rate
-        with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
-            value, parts = loss(step)
-        if not torch.isfinite(value):
-            raise LamplanError(f"{title}: the loss is {value.item()} at step {step}; the last good state is in {out / STATE}. "
-                               "Lower the learning rate, or look for damaged data.")
-        optimiser.zero_grad(set_to_none=True)
-        value.backward()
-        nn.utils.clip_grad_norm_(parameters, config.clip_norm)
-        optimiser.step()
-        if after_step is not None:
-            after_step()
-        step += 1
-        spent = seconds + time.monotonic() - started
-        bar.update()
-        if step % 20 == 0:
-            numbers = {name: part.item() for name, part in parts.items()}
-            curves.add(step, spent, {"train/" + name: number for name, number in numbers.items()} | {"train/lr": rate})
-            bar.set_postfix({**{name: f"{number:.4f}" for name, number in numbers.items()}, "spent": f"{spent / 60:.1f}min"}, refresh=False)
-        if validate is not None and step % validate_every == 0:
-            _report(curves, step, spent, validate(), title)
-        if time.monotonic() - last_save > save_seconds:
-            _save(out / STATE, module, optimiser, step, spent)
-            last_save = time.monotonic()
-    bar.close()
-    last = validate() if validate is not None else {}
-    _report(curves, step, spent, last, title)
-    curves.close()
-    _save(out / STATE, module, optimiser, step, spent)
-    return Trained(step, spent / 60, last)
+    device = next(module.parameters()).device
+    parts = Parts(batch, micro_batch or batch, world)
+    spread = Spread(module, execution, world)
+    optimisers = Optimisers(module, config)
+    snapshots = Snapshots(out / "state", module, optimisers, world, keep)
+    step, before = snapshots.resume()
+    first = budget.progress(step, before)
+    curves = Curves(out, step) if world.leads else None
+    clip_share = None if clip_flops is None else clip_flops / (world.size * matrix_rate(device, execution.precision))
+    progress = Progress(title, budget.steps, step, batch, clip_share, world.leads)
+    ahead = Ahead(draw, parts, step, device)
+    started = last_save = time.monotonic()
+    spent = before
 
+    def report(numbers: dict[str, float]) -> None:
+        if curves is not None:
+            curves.add(step, spent, {"val/" + name: number for name, number in numbers.items()})
+        progress.say(f"{title} step {step}: " + "  ".join(f"{name} {number:.4f}" for name, number in numbers.items()))
 
-def _report(curves: _Curves, step: int, spent: float, numbers: dict[str, float], title: str) -> None:
-    curves.add(step, spent, {"val/" + name: number for name, number in numbers.items()})
-    tqdm.write(f"{title} step {step}: " + "  ".join(f"{name} {number:.4f}" for name, number in numbers.items()))
-
-
-def _save(path: Path, module: nn.Module, optimiser: torch.optim.Optimizer, step: int, seconds: float) -> None:
-    temporary = path.with_suffix(".tmp")
-    torch.save({"module": module.state_dict(), "optimiser": optimiser.state_dict(), "step": step, "seconds": seconds}, temporary)
-    os.replace(temporary, path)
-
-
-def _resume(path: Path, module: nn.Module, optimiser: torch.optim.Optimizer, device: torch.device) -> tuple[int, float]:
-    if not path.exists():
-        return 0, 0.0
     try:
-        state = torch.load(path, weights_only=True, map_location=device)
-        module.load_state_dict(state["module"])
-        optimiser.load_state_dict(state["optimiser"])
-    except Exception as error:  # whatever torch raises: the file is not a state of this run
-        raise LamplanError(f"{path} cannot be resumed ({type(error).__name__}: {error}): it is damaged or belongs to another "
-                           "configuration. Delete it to start over, or give another --out.") from None
-    return int(state["step"]), float(state["seconds"])
-
-
-class _Curves:
-    """Scalars to TensorBoard and to `curves.csv` (step, seconds, name, value)."""
-
-    def __init__(self, out: Path, step: int) -> None:
-        self._tensorboard = SummaryWriter(str(out / "tensorboard"), purge_step=step or None)
-        new = not (out / "curves.csv").exists()
-        self._file = (out / "curves.csv").open("a", newline="", encoding="utf-8")
-        self._csv = csv.writer(self._file)
-        if new:
-            self._csv.writerow(["step", "seconds", "name", "value"])
-
-    def add(self, step: int, seconds: float, scalars: dict[str, float]) -> None:
-        for name, value in scalars.items():
-            self._tensorboard.add_scalar(name, value, step)
-            self._csv.writerow([step, f"{seconds:.1f}", name, f"{value:.6g}"])
-        self._file.flush()
-
-    def close(self) -> None:
-        self._tensorboard.close()
-        self._file.close()
+        with Stop() as stop:
+            while (done := budget.progress(step, spent)) < 1.0:
+                mine = ahead.step()
+                autocast = torch.autocast(device.type, torch.bfloat16, enabled=execution.precision == "bf16")
+                if prepare is not None:
+                    with autocast:
+                        mine = spread.run(prepare, mine)
+                values: list[Tensor] = []
+                shown: list[dict[str, Tensor]] = []
+                for k, part in enumerate(mine):
+                    torch.manual_seed(seed * 1_000_003 + parts.index(step, k))
+                    with spread.accumulating(last=k == parts.own - 1):
+                        with autocast:
+                            value, numbers = spread.run(loss, part, step)
+                        (value / parts.own).backward()
+                    values.append(value.detach())
+                    shown.append({name: number.detach().float() for name, number in numbers.items()})
+                norm = clip_gradients(optimisers.parameters, config.clip_norm)
+                # One exchange of numbers a step keeps all processes of one mind: about the loss, a signal, and the clock.
+                now = time.monotonic()
+                leader = [before + now - started, float(now - last_save > save_seconds)] if world.leads else [0.0, 0.0]
+                mean, asked, spent, due = world.total([torch.stack(values).mean().item() / world.size, float(stop.asked), *leader])
+                if not (math.isfinite(mean) and math.isfinite(norm)):
+                    dump = out / f"bad-step-{step}-rank-{world.rank}.pt"
+                    torch.save(mine, dump)
+                    raise LamplanError(f"{title}: the loss is {mean} at step {step} (norm of its gradient {norm}); the batch is in {dump}, "
+                                       f"the last good states in {snapshots.folder}. Lower the learning rate, or look for damaged data.")
+                optimisers.step(done)
+                if after_step is not None:
+                    torch.manual_seed(seed * 1_000_003 + step * parts.count)
+                    after_step()
+                step += 1
+                progress.step()
+                if step % LOG_EVERY == 0:
+                    names = list(shown[0])
+                    sums = world.total([torch.stack([part[name] for part in shown]).mean().item() for name in names])
+                    losses = {name: number / world.size for name, number in zip(names, sums, strict=True)}
+                    speed = progress.measure(ahead.waited)
+                    if curves is not None:
+                        trained = {"loss": mean, "lr": learning_rate(done, config), **losses}
+                        curves.add(step, spent, {"train/" + name: number for name, number in trained.items()}
+                                   | {"speed/" + name: number for name, number in speed.items()})
+                    share = budget.progress(step, spent)
+                    progress.show(losses, speed, (spent - before) * (1 - share) / max(share - first, 1e-9))
+                if validate is not None and step % validate_every == 0 and budget.progress(step, spent) < 1.0:
+                    report(spread.run(validate))
+                snapshots.publish()
+                if due or asked:
+                    snapshots.save(step, spent)
+                    last_save = time.monotonic()
+                if asked:
+                    snapshots.finish()
+                    progress.say(f"{title}: SIGTERM at step {step}; the state is in {snapshots.folder}, the same command goes on from it.")
+                    sys.exit(STATUS)
+        if snapshots.last != step:
+            snapshots.save(step, spent)
+        snapshots.finish()
+        last = spread.run(validate) if validate is not None else {}
+        if last:
+            report(last)
+    finally:
+        ahead.close()
+        snapshots.finish()
+        progress.close()
+        if curves is not None:
+            curves.close()
+    return Trained(step, spent / 60, last, world.size)

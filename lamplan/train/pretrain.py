@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
 from lamplan.errors import InputError
-from lamplan.lam import LatentActionModel
+from lamplan.lam import LatentActionModel, Price
 from lamplan.models.encoder import Encoder
 from lamplan.models.masked import MaskedPrediction
 from lamplan.train.card import write_card
 from lamplan.train.config import PretrainConfig
 from lamplan.train.data import ClipStore, Sampler, feature_store, frame_store, validation_windows
-from lamplan.train.loop import Budget, Precision, Trained, train
+from lamplan.train.distribution import ALONE, Execution, Precision, World, whole_state
+from lamplan.train.flops import training_flops
+from lamplan.train.loop import Budget, Trained, train
 
 
 def pretrain(config: PretrainConfig, data: list[Path], out: Path, *, budget: Budget, in_domain: list[Path] | None = None,
              share: float = 0.5, start: Path | None = None, encoder_from: Path | None = None, encoder_only: bool = False,
-             cache: Path | None = None, device: str = "cpu", precision: Precision = "fp32") -> LatentActionModel:
+             cache: Path | None = None, device: str = "cpu", precision: Precision = "fp32", world: World = ALONE) -> LatentActionModel:
     """Trains encoder and latent action model on folders of video and writes the checkpoint `out`.
 
     `in_domain` folders are mixed in by `share` of the clips. `start` goes on from a whole checkpoint (its sizes replace
@@ -29,6 +34,7 @@ def pretrain(config: PretrainConfig, data: list[Path], out: Path, *, budget: Bud
     budget on the encoder and leaves the rest untrained, for other runs to take it from. A recipe with encoder weights trains no encoder:
     it is read, standardised on the video, and saved with the rest, so that a checkpoint loads without the file. `out/run` keeps state
     and curves, from which a killed run goes on. `device` is torch's name of it; on an accelerator the clips lie in its memory.
+    The processes of `world` share every batch, and the folders.
     """
     if not 0 < share < 1:
         raise InputError(f"the in-domain share must lie between 0 and 1, found {share}.")
@@ -45,8 +51,10 @@ def pretrain(config: PretrainConfig, data: list[Path], out: Path, *, budget: Bud
     torch.manual_seed(config.seed)
     model = LatentActionModel(config.lam, config.encoder_weights if foreign else None).to(device)
     size, fps = config.lam.encoder.image_size, config.lam.rate_hz * config.lam.encoder.step_frames
-    wild = [frame_store(folder, cache, size, fps) for folder in data]
-    extra = [frame_store(folder, cache, size, fps) for folder in in_domain or []]
+    with world.leader_first():
+        wild = [frame_store(folder, cache, size, fps) for folder in data]
+        extra = [frame_store(folder, cache, size, fps) for folder in in_domain or []]
+    execution = Execution(precision, config.parallel, config.compile, config.recompute)
 
     lam_budget = budget
     stages: dict[str, Trained] = {}
@@ -60,7 +68,7 @@ def pretrain(config: PretrainConfig, data: list[Path], out: Path, *, budget: Bud
         if not encoder_only:
             lam_budget = Budget(steps=budget.steps, minutes=budget.minutes and budget.minutes * (1 - encoder_share))
         near = [store.to(device) for store in wild]
-        stages["encoder"] = train_encoder(model.encoder, near, config, encoder_budget, run / "encoder", precision)
+        stages["encoder"] = train_encoder(model.encoder, near, config, encoder_budget, run / "encoder", execution, world)
         standardise(model.encoder, near)
     else:
         model.encoder.load_state_dict(loaded.encoder.state_dict())
@@ -70,43 +78,53 @@ def pretrain(config: PretrainConfig, data: list[Path], out: Path, *, budget: Bud
 
     recipe = asdict(config) | {"lam": config.lam.as_dict()}
     if encoder_only:
-        model.save(out)
-        write_card(out, "Encoder", {"Video": {folder.name: f"{len(store.data)} frames in {len(store.starts) - 1} clips"
-                                              for folder, store in zip(data, wild, strict=True)}, "Recipe": recipe}, stages)
+        if world.leads:
+            model.save(out)
+            write_card(out, "Encoder", {"Video": {folder.name: f"{len(store.data)} frames in {len(store.starts) - 1} clips"
+                                                  for folder, store in zip(data, wild, strict=True)}, "Recipe": recipe}, stages)
         return model
 
     names = [folder.name for folder in [*data, *(in_domain or [])]]
-    features = [feature_store(frames, model.encoder, cache, name) for frames, name in zip(wild + extra, names, strict=True)]
-    shares = _shares([len(store.data) for store in features], len(wild), share)
-    near = [store.to(device) for store in features]
-    stages["latent action model"] = train_lam(model, near, names, shares, config, lam_budget, run / "lam", precision)
-    model.save(out)
-    frames = {name: f"{len(store.data)} frames in {len(store.starts) - 1} clips, {share_ / sum(shares):.0%} of the training clips"
-              for name, store, share_ in zip(names, features, shares, strict=True)}
-    started = {"checkpoint": source.name} if source else {"encoder": model.encoder_read} if foreign else {}
-    write_card(out, "Latent action model", {"Video": frames, "Started from": started, "Recipe": recipe}, stages)
+    stores = wild + extra
+    if config.encode == "once":
+        with world.leader_first():
+            stores = [feature_store(frames, model.encoder, cache, name) for frames, name in zip(stores, names, strict=True)]
+        stores = [store.to(device) for store in stores]
+    shares = _shares([len(store.data) for store in stores], len(wild), share)
+    sampler = Sampler(stores, shares, config.clip_frames, config.seed, "latent action model", model.config.max_stride)
+    held_out = {name: validation_windows(store, config.clip_frames, 64) for name, store in zip(names, stores, strict=True)}
+    stages["latent action model"] = train_lam(model, sampler, held_out, config, lam_budget, run / "lam", execution, world)
+    if world.leads:
+        model.save(out)
+        frames = {name: f"{len(store.data)} frames in {len(store.starts) - 1} clips, {share_ / sum(shares):.0%} of the training clips"
+                  for name, store, share_ in zip(names, stores, shares, strict=True)}
+        started = {"checkpoint": source.name} if source else {"encoder": model.encoder_read} if foreign else {}
+        write_card(out, "Latent action model", {"Video": frames, "Started from": started, "Recipe": recipe}, stages)
     return model
 
 
 def train_encoder(encoder: Encoder, stores: list[ClipStore], config: PretrainConfig, budget: Budget, out: Path,
-                  precision: Precision = "fp32") -> Trained:
+                  execution: Execution | None = None, world: World = ALONE) -> Trained:
     """Masked prediction on pairs of frames a step apart."""
-    module = MaskedPrediction(encoder, config.masked).to(encoder.pixel_mean.device)
+    # What is trained may end sharded or compiled: it is a copy, and the encoder gets its weights.
+    module = MaskedPrediction(copy.deepcopy(encoder), config.masked).to(encoder.pixel_mean.device)
     sampler = Sampler(stores, [len(store.data) for store in stores], 2, config.seed, "encoder")
     held_out = torch.cat([validation_windows(store, 2, 128) for store in stores])
 
-    def loss(step: int) -> tuple[Tensor, dict[str, Tensor]]:
-        return module.loss(sampler.draw(step, config.encoder_batch))
+    def loss(pairs: Tensor, step: int) -> tuple[Tensor, dict[str, Tensor]]:
+        return module.loss(pairs)
 
     @torch.inference_mode()
     def validate() -> dict[str, float]:
         torch.manual_seed(0)  # the same masks every time
         return {"masked": module.loss(held_out)[0].item()}
 
-    done = train(module, loss, budget, out, title="encoder", config=config.optimiser, seed=config.seed, validate=validate,
-                 validate_every=500, after_step=module.update_target, precision=precision)
-    if module.teacher is not None:
-        encoder.load_state_dict(module.teacher.state_dict())
+    micro = config.micro_batch and max(1, config.encoder_batch * config.micro_batch // config.batch)
+    done = train(module, sampler.draw, loss, budget, out, batch=config.encoder_batch, micro_batch=micro, title="encoder",
+                 config=config.optimiser, seed=config.seed, validate=validate, validate_every=500, after_step=module.update_target,
+                 execution=execution, world=world)
+    prefix = "encoder." if module.teacher is None else "teacher."
+    encoder.load_state_dict({name.removeprefix(prefix): tensor for name, tensor in whole_state(module).items() if name.startswith(prefix)})
     return done
 
 
@@ -120,29 +138,70 @@ def standardise(encoder: Encoder, stores: list[ClipStore], frames: int = 2048) -
     encoder.feature_std.copy_(raw.std(0).clamp_min(1e-4))
 
 
-class _Joint(nn.Module):
-    """The two parts that learn together."""
+class Draws(Protocol):
+    """Where clips come from: `Sampler`, or any other whose draw depends on a seed, the step and the size alone."""
+
+    def draw(self, step: int, batch: int) -> Tensor:
+        """Clips of frames (batch, T, H, W, 3) uint8, or of their features (batch, T, P, D)."""
+
+
+class Joint(nn.Module):
+    """The parts that learn together."""
 
     def __init__(self, model: LatentActionModel) -> None:
         super().__init__()
-        self.inverse_dynamics, self.world_model = model.inverse_dynamics, model.world_model
+        self.inverse_dynamics, self.world_model, self.bottleneck = model.inverse_dynamics, model.world_model, model.bottleneck
 
 
-def train_lam(model: LatentActionModel, stores: list[ClipStore], names: list[str], shares: list[float], config: PretrainConfig,
-              budget: Budget, out: Path, precision: Precision = "fp32") -> Trained:
-    """Inverse dynamics and world model jointly, on features; reports for each folder what tells it from a copier."""
-    sampler = Sampler(stores, shares, config.clip_frames, config.seed, "latent action model", model.config.max_stride)
-    held_out = {name: validation_windows(store, config.clip_frames, 64).float() for name, store in zip(names, stores, strict=True)}
+def clip_features(model: LatentActionModel, clip: Tensor) -> Tensor:
+    """Features (B, T, P, D) of clips that are features already, or of frames (B, T, H, W, 3) uint8 through the frozen encoder."""
+    if clip.dtype != torch.uint8:
+        return clip.float()
+    with torch.inference_mode():
+        encoded = model.encoder.clip(clip)
+    return encoded.float().clone()  # which autograd, unlike a tensor of inference mode, may keep
 
-    def loss(step: int) -> tuple[Tensor, dict[str, Tensor]]:
-        imagined = torch.rand(()).item() < config.imagined
-        return model.loss(sampler.draw(step, config.batch).float(), imagined)
+
+def train_lam(model: LatentActionModel, draws: Draws, held_out: dict[str, Tensor], config: PretrainConfig, budget: Budget, out: Path,
+              execution: Execution | None = None, world: World = ALONE) -> Trained:
+    """Inverse dynamics, world model and bottleneck jointly; reports for each set of held-out clips what tells it from a copier."""
+    # What is trained may end sharded or compiled: it is a copy, and the model gets its weights.
+    student = copy.deepcopy(model)
+    joint = Joint(student)
+    device = model.encoder.pixel_mean.device
+
+    def price(clips: list[Tensor]) -> list[Tensor] | list[tuple[Tensor, Price]]:
+        encoded = [clip_features(student, clip) for clip in clips]
+        return list(zip(encoded, student.price(encoded), strict=True))
+
+    def loss(part: Any, step: int) -> tuple[Tensor, dict[str, Tensor]]:
+        clip, priced = part if isinstance(part, tuple) else (part, None)
+        imagined = np.random.default_rng((config.seed, step, 1)).random() < config.imagined
+        return student.loss(clip_features(student, clip), bool(imagined), priced)
 
     def validate() -> dict[str, float]:
-        return {f"{name}/{key}": value for name, clip in held_out.items() for key, value in model.diagnose(clip).items()}
+        each = {name: _diagnose(student, clips, config) for name, clips in held_out.items()}
+        return {f"{name}/{key}": value for name, values in each.items() for key, value in values.items()}
 
-    return train(_Joint(model), loss, budget, out, title="latent action model", config=config.optimiser, seed=config.seed,
-                 validate=validate, validate_every=250, precision=precision)
+    def flops(imagined: bool) -> int:
+        one = next(iter(held_out.values()))[:1].to(device)
+        return training_flops(joint, lambda: student.loss(clip_features(student, one), imagined)[0])
+
+    micro = config.micro_batch or config.batch
+    in_parts = student.bottleneck.whole_batch and config.batch // micro > world.size
+    clip_flops = flops(False) * (1 - config.imagined) + (flops(True) * config.imagined if config.imagined else 0)
+    done = train(joint, draws.draw, loss, budget, out, batch=config.batch, micro_batch=config.micro_batch, title="latent action model",
+                 config=config.optimiser, seed=config.seed, prepare=price if in_parts else None, validate=validate, validate_every=250,
+                 after_step=student.bottleneck.after_step, execution=execution, world=world, clip_flops=clip_flops)
+    model.load_state_dict({**model.state_dict(), **whole_state(joint)})
+    return done
+
+
+def _diagnose(model: LatentActionModel, clips: Tensor, config: PretrainConfig) -> dict[str, float]:
+    """The mean of `LatentActionModel.diagnose` over all clips."""
+    device = model.encoder.pixel_mean.device
+    found = [model.diagnose(clip_features(model, part.to(device))) for part in clips.split(config.validation_batch)]
+    return {key: float(np.mean([each[key] for each in found])) for key in found[0]}
 
 
 def _shares(sizes: list[int], wild: int, share: float) -> list[float]:

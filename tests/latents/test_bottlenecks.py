@@ -107,14 +107,18 @@ def test_unused_words_move_to_where_latents_are() -> None:
         bottleneck.words[0] = 0.0
     latents = torch.randn(60, 4)
     bottleneck.sample(latents.requires_grad_())
+    bottleneck.after_step()
     assert (bottleneck.words > 50).any()
     bottleneck.sample(latents)
+    assert (bottleneck.words > 50).any()  # never in the middle of a step
+    bottleneck.after_step()
     assert (bottleneck.words.abs() < 10).all() and bottleneck.seen == 0
     assert bottleneck.indices(latents).unique().numel() > 10
     before = bottleneck.words.clone()
     bottleneck.eval()
     for _ in range(3):
         bottleneck.sample(latents)
+        bottleneck.after_step()
     assert torch.equal(before, bottleneck.words) and bottleneck.seen == 0
 
 

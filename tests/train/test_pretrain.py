@@ -19,8 +19,10 @@ from lamplan.train import loop
 from lamplan.train.config import load_config
 from lamplan.train.controller import fit
 from lamplan.train.data import ClipStore, Sampler, frame_store
-from lamplan.train.loop import Budget, OptimiserConfig, learning_rate
+from lamplan.train.loop import Budget
+from lamplan.train.optimiser import OptimiserConfig, Optimisers, learning_rate
 from lamplan.train.pretrain import pretrain
+from lamplan.train.snapshots import Snapshots
 from tests import tiny
 from tests.models import released
 
@@ -82,15 +84,15 @@ def test_a_killed_run_goes_on_and_ends_as_an_uninterrupted_one(data: Path, recip
     class Killed(Exception):
         pass
 
-    save = loop._save
+    save = Snapshots.save
 
-    def save_then_die(path: Path, module: torch.nn.Module, optimiser: torch.optim.Optimizer, step: int, seconds: float) -> None:
-        save(path, module, optimiser, step, seconds)
+    def save_then_die(self: Snapshots, step: int, seconds: float) -> None:
+        save(self, step, seconds)
         if step == 11:
             raise Killed
 
     with monkeypatch.context() as patch, pytest.raises(Killed):
-        patch.setattr(loop, "_save", save_then_die)
+        patch.setattr(Snapshots, "save", save_then_die)
         patch.setattr(loop.train, "__kwdefaults__", {**(loop.train.__kwdefaults__ or {}), "save_seconds": 0.0})
         pretrain(config, [data], tmp_path / "parts", budget=Budget(steps=24), encoder_from=checkpoint, cache=cache)
     assert not (tmp_path / "parts" / "config.json").exists()
@@ -301,24 +303,51 @@ def test_budgets_that_are_none_are_refused(bad: dict[str, float]) -> None:
 def test_a_nan_stops_training_and_keeps_the_last_state(tmp_path: Path) -> None:
     module = torch.nn.Linear(1, 1)
 
-    def loss(step: int) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        value = module(torch.ones(1)).sum() * (float("nan") if step == 3 else 1.0)
-        return value, {}
+    def draw(index: int, size: int) -> torch.Tensor:
+        return torch.full((size, 1), float("nan") if index == 3 else 1.0)
 
     with pytest.raises(LamplanError, match="loss is nan at step 3"):
-        loop.train(module, loss, Budget(steps=9), tmp_path, title="t", config=OptimiserConfig(), seed=0, save_seconds=0.0)
-    assert torch.load(tmp_path / "state.pt", weights_only=True)["step"] == 3
+        loop.train(module, draw, lambda part, step: (module(part).sum(), {}), Budget(steps=9), tmp_path, batch=2, title="t",
+                   config=OptimiserConfig(), seed=0, save_seconds=0.0)
+    assert sorted(path.name for path in (tmp_path / "state").iterdir()) == ["step-00000001", "step-00000002", "step-00000003"]
+    assert torch.load(tmp_path / "bad-step-3-rank-0.pt", weights_only=True)[0].isnan().all()
+    assert module.weight.isfinite().all()
 
 
-def test_a_damaged_state_is_not_resumed(tmp_path: Path) -> None:
-    (tmp_path / "state.pt").write_bytes(b"not a state")
+@pytest.mark.parametrize("damaged", ["state.pt", "state/step-00000004/.metadata"])
+def test_a_damaged_state_is_not_resumed(tmp_path: Path, damaged: str) -> None:
+    (tmp_path / damaged).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / damaged).write_bytes(b"not a state")
     with pytest.raises(LamplanError, match="cannot be resumed"):
-        loop.train(torch.nn.Linear(1, 1), lambda step: (torch.zeros(()), {}), Budget(steps=1), tmp_path, title="t",
-                   config=OptimiserConfig(), seed=0)
+        loop.train(torch.nn.Linear(1, 1), lambda index, size: torch.zeros(1), lambda part, step: (torch.zeros(()), {}), Budget(steps=9),
+                   tmp_path, batch=1, title="t", config=OptimiserConfig(), seed=0)
+
+
+def test_muon_moves_the_hidden_matrices_and_adamw_all_else() -> None:
+    torch.manual_seed(0)
+    model = LatentActionModel(load_config(str(Path(__file__).parents[2] / "lamplan/configs/wild-small.toml")).lam)
+    module = torch.nn.ModuleDict({"world_model": model.world_model, "bottleneck": model.bottleneck})
+    muon, adamw = Optimisers(module, OptimiserConfig("muon", weight_decay=0.5)).parts
+    moved = {id(p) for group in muon.param_groups for p in group["params"]}
+    names = {name for name, p in module.named_parameters() if id(p) in moved}
+    assert names and all(".blocks." in name and name.endswith("weight") for name in names)
+    decay = {id(p): group["weight_decay"] for group in adamw.param_groups for p in group["params"]}
+    assert all(decay[id(p)] == (0.5 if p.ndim > 1 else 0.0) for p in module.parameters() if id(p) not in moved)
+    assert len(moved) + len(decay) == len(list(module.parameters()))
+    matrix = torch.nn.Parameter(torch.zeros(32, 32))
+    holder = torch.nn.Module()
+    holder.blocks = torch.nn.ParameterList([matrix])
+    optimisers = Optimisers(holder, OptimiserConfig("muon", weight_decay=0.0, warmup=0.0))
+    matrix.grad = torch.randn(32, 32)
+    optimisers.step(0.0)
+    assert torch.linalg.svdvals(matrix.detach() / 0.02).sub(1).abs().max() < 0.5  # every direction moves alike
 
 
 def test_recipes_by_name_and_with_mistakes(tmp_path: Path) -> None:
     assert load_config("wild-small").lam.encoder.image_size == 128
+    paper = load_config("paper")
+    assert (paper.steps, paper.batch, paper.clip_frames, paper.lam.rate_hz, paper.lam.latent_dim) == (30_000, 1024, 16, 4.0, 128)
+    assert paper.optimiser == OptimiserConfig("muon", 6.25e-4, 0.02, 0.04, 0.1, 1.0) and paper.micro_batch == 8
     with pytest.raises(InputError, match="wild-small"):
         load_config("wild-huge")
     path = tmp_path / "bad.toml"

@@ -1,0 +1,50 @@
+"""The benchmark of training: it runs the real loop, its shares add up, and its operations are those of the formula."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from benchmarks import training
+from lamplan.lam import LatentActionModel
+from lamplan.report import Results
+from lamplan.train.config import load_config
+from lamplan.train.flops import matrix_rate, training_flops
+from lamplan.train.pretrain import Joint
+from tests import tiny
+
+
+@pytest.mark.parametrize("encode", ["once", "each_step"])
+def test_it_measures_the_loop_and_its_shares_add_up(tmp_path: Path, encode: str) -> None:
+    training.main(["--config", str(tiny.recipe(tmp_path)), "--encode", encode, "--micro-batch", "4", "--quick", "--device", "cpu",
+                   "--out", str(tmp_path / "out")])
+    results = Results.read(tmp_path / "out")
+    values = {row.metric: row.value for row in results.rows}
+    assert values["forward"] + values["backward"] + values["optimiser"] + values["outside"] == pytest.approx(1.0)
+    assert 0 <= values["data_wait"] <= values["outside"] < 1 and 0 < values["mfu"] < 1
+    assert values["mfu"] == pytest.approx(values["clips_per_s"] * values["clip_flops"] / values["matrix_rate"])
+    assert results.budget["encode"] == encode and results.budget["micro_batch"] == 4
+
+
+def test_operations_of_a_linear_layer_are_counted_and_nothing_is_left_behind() -> None:
+    layer = torch.nn.Linear(30, 20)
+    x = torch.randn(10, 30, requires_grad=True)
+    assert training_flops(layer, lambda: layer(x).sum()) == 3 * 2 * 10 * 30 * 20  # forward, and to weights and input
+    assert layer.weight.grad is None and layer.training
+
+
+def test_counting_leaves_a_discrete_codebook_as_it_was(tmp_path: Path) -> None:
+    path = tiny.recipe(tmp_path)
+    path.write_text(path.read_text().replace('kind = "noisy"\ndim = 8', 'kind = "discrete"\ndim = 8\nreset_after = 1'))
+    model = LatentActionModel(load_config(str(path)).lam)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    assert training_flops(Joint(model), lambda: model.loss(torch.randn(2, 3, 16, 24))[0]) > 0
+    model.bottleneck.after_step()
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(tensor, before[name]), name
+
+
+def test_the_matrix_rate_is_that_of_this_machine() -> None:
+    assert 1e8 < matrix_rate(torch.device("cpu"), "fp32", seconds=0.2) < 1e14

@@ -1,0 +1,149 @@
+"""Two processes learn what one learns from the same global batch, however the model is spread over them."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from lamplan import LatentActionModel
+from lamplan.errors import InputError
+from lamplan.models.world_model import WorldModel, WorldModelConfig
+from lamplan.train.batches import Parts
+from lamplan.train.distribution import ALONE, Execution, Spread, World
+from lamplan.train.optimiser import OptimiserConfig
+from tests.train.cluster import BOTTLENECKS, Squares, learn, losses, recipe, together
+
+STEPS = {"ddp": 20, "fsdp": 6}  # the discrete bottleneck resets its words at every fifth
+MUON = {"encode": "each_step", "optimiser": OptimiserConfig("muon", warmup=0.2)}
+ways = pytest.mark.parametrize(("kind", "parallel"), [(kind, parallel) for kind in BOTTLENECKS for parallel in STEPS])
+
+
+def _all_ways(world: World, out: Path, steps: dict[str, int]) -> None:
+    for parallel, count in steps.items():
+        for kind in BOTTLENECKS:
+            model = learn(recipe(kind, parallel=parallel), out / f"{kind}-{parallel}", count, world=world)
+            torch.save(model.state_dict(), out / f"{kind}-{parallel}-{world.rank}.pt")
+    # Other paths of the same code: images encoded at each step, activations computed again, Muon on sharded matrices.
+    model = learn(recipe("noisy", parallel="fsdp", recompute=True, **MUON), out / "muon", steps["fsdp"], images=True, world=world)
+    torch.save(model.state_dict(), out / f"muon-{world.rank}.pt")
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("pair")
+    together(2, _all_ways, out, STEPS)
+    return out
+
+
+def numbers(out: Path, part: str = "train/l") -> Tensor:
+    return torch.tensor([float(line.split(",")[2]) for line in losses(out) if line.split(",")[1].startswith(part)])
+
+
+@pytest.mark.slow
+def test_two_processes_learn_what_one_does_over_twenty_steps(tmp_path: Path) -> None:
+    together(2, _all_ways, tmp_path, {"ddp": 20, "fsdp": 20})
+    for kind in BOTTLENECKS:
+        for parallel in STEPS:
+            compare(kind, parallel, 20, tmp_path)
+
+
+@ways
+def test_two_processes_learn_what_one_does(kind: str, parallel: str, pair: Path) -> None:
+    compare(kind, parallel, STEPS[parallel], pair)
+
+
+def compare(kind: str, parallel: str, steps: int, pair: Path) -> None:
+    one = pair / f"{kind}-{parallel}-alone"
+    alone = learn(recipe(kind), one, steps)
+    start = torch.manual_seed(0) and LatentActionModel(alone.config).state_dict()
+    torch.testing.assert_close(numbers(pair / f"{kind}-{parallel}"), numbers(one), rtol=0, atol=1e-5)
+    for rank in range(2):
+        state = torch.load(pair / f"{kind}-{parallel}-{rank}.pt", weights_only=True)
+        for name, tensor in alone.state_dict().items():
+            torch.testing.assert_close(state[name], tensor, rtol=0, atol=1e-5, msg=lambda text, name=name: f"{name}: {text}")
+    moved = [name for name, tensor in alone.state_dict().items() if not torch.equal(tensor, start[name])]
+    assert any("world_model" in name for name in moved) and any("inverse_dynamics" in name for name in moved)
+    if kind == "discrete":
+        assert "bottleneck.words" in moved and state["bottleneck.seen"] < 120
+
+
+def test_other_paths_agree_as_far_as_their_precision_allows(pair: Path, tmp_path: Path) -> None:
+    alone = learn(recipe("noisy", **MUON), tmp_path, STEPS["fsdp"], images=True)
+    # Muon makes its matrices orthogonal in bf16, where a rounding of the sum over processes shows.
+    torch.testing.assert_close(numbers(pair / "muon"), numbers(tmp_path), rtol=1e-2, atol=1e-3)
+    assert torch.equal(alone.encoder.patches.weight, torch.load(pair / "muon-1.pt", weights_only=True)["encoder.patches.weight"])
+
+
+def test_another_number_of_processes_goes_on_from_the_same_state(pair: Path, tmp_path: Path) -> None:
+    """What two processes saved shard by shard is to one process the very state that they had."""
+    for kind, parallel in (("discrete", "fsdp"), ("sparse", "ddp")):
+        run = tmp_path / kind
+        shutil.copytree(pair / f"{kind}-{parallel}", run)
+        rows = losses(run)
+        resumed = learn(recipe(kind), run, STEPS[parallel])
+        assert losses(run) == rows
+        for name, tensor in torch.load(pair / f"{kind}-{parallel}-0.pt", weights_only=True).items():
+            assert torch.equal(resumed.state_dict()[name], tensor), name
+        learn(recipe(kind), run, STEPS[parallel] + 2)
+        assert losses(run)[: len(rows)] == rows and losses(run)[-1].startswith(f"{STEPS[parallel] + 2},")
+
+
+@pytest.mark.parametrize(("kind", "whole"), [("noisy", False), ("sparse", True), ("discrete", False)])
+def test_parts_of_a_batch_add_up_to_the_whole(kind: str, whole: bool) -> None:
+    """The gradient of a batch in parts is that of the batch, where no noise tells them apart."""
+    torch.manual_seed(0)
+    model = LatentActionModel(recipe(kind).lam)
+    assert model.bottleneck.whole_batch is whole
+    if kind == "noisy":  # whose draws are those of its part
+        return
+    torch.nn.init.normal_(model.world_model.head.weight, std=0.1)
+    clips = Squares().draw(0, 6).float()
+    parts = [clips[:2], clips[2:4], clips[4:]]
+    value, _ = model.loss(clips)
+    value.backward()
+    expected = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+    model.zero_grad()
+    prices = model.price(parts) if whole else [None] * 3
+    each = [model.loss(part, price=price)[0] / 3 for part, price in zip(parts, prices, strict=True)]
+    torch.stack(each).sum().backward()
+    torch.testing.assert_close(torch.stack(each).sum(), value)
+    for name, p in model.named_parameters():
+        if name in expected:
+            torch.testing.assert_close(p.grad, expected[name], rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("recompute", [False, True])
+def test_blocks_are_compiled_whole_and_computed_again_when_asked(recompute: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    runs: list[int] = []
+
+    def backend(graph: torch.fx.GraphModule, inputs: list[Tensor]) -> Callable[..., Any]:
+        return lambda *arguments: (runs.append(1), graph.forward(*arguments))[1]
+
+    compile_ = torch.compile
+    monkeypatch.setattr(torch, "compile", lambda function: compile_(function, backend=backend, fullgraph=True))
+    torch.manual_seed(0)
+    model = WorldModel(WorldModelConfig(24, 2, 2, 3), 24, 4, 8)
+    torch.nn.init.normal_(model.head.weight)
+    s, a = torch.randn(2, 3, 16, 24), torch.randn(2, 3, 8)
+    expected = torch.autograd.grad(model(s, a).sum(), list(model.parameters()))
+    Spread(model, Execution(compile=True, recompute=recompute), ALONE).run(model, s, a).sum().backward()
+    assert len(runs) == (4 if recompute else 2)  # two blocks, and each of them once more
+    for parameter, wanted in zip(model.parameters(), expected, strict=True):
+        torch.testing.assert_close(parameter.grad, wanted)
+
+
+def test_every_part_is_computed_once_by_any_number_of_processes() -> None:
+    for size in (1, 2, 4, 8):
+        worlds = [Parts(16, 2, World(rank, size)) for rank in range(size)]
+        numbers = [parts.index(step, k) for parts in worlds for step in range(3) for k in range(parts.own)]
+        assert sorted(numbers) == list(range(24))
+        assert [worlds[-1].index(0, 0), worlds[-1].index(1, 0) - worlds[-1].index(0, worlds[-1].own - 1)] == [size - 1, size]
+    for batch, micro, size in ((16, 3, 1), (16, 8, 4), (16, 0, 1)):
+        with pytest.raises(InputError, match="micro_batch"):
+            Parts(batch, micro, World(0, size))

@@ -1,0 +1,109 @@
+"""Whatever ends a run, the next one goes on from it and ends where an uninterrupted one does, bit for bit."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from lamplan.train import loop
+from lamplan.train.curves import Curves
+from lamplan.train.stop import STATUS
+from tests.train import cluster
+
+STEPS = 12
+
+
+def run(kind: str, out: Path, pause: float) -> None:
+    """A training that saves at every step and waits for its data, so that a kill finds it in the middle."""
+    torch.set_num_threads(1)
+    out.mkdir(exist_ok=True)
+    sys.stdout = sys.stderr = (out / "said").open("w")
+    assert loop.train.__kwdefaults__ is not None
+    loop.train.__kwdefaults__["save_seconds"] = 0.0
+    draw = cluster.Squares.draw
+
+    def slowly(self: cluster.Squares, step: int, batch: int) -> torch.Tensor:
+        time.sleep(pause)
+        return draw(self, step, batch)
+
+    cluster.Squares.draw = slowly  # type: ignore[method-assign]
+    model = cluster.learn(cluster.recipe(kind, micro_batch=4), out, STEPS)
+    torch.save(model.state_dict(), out / "final.pt")
+
+
+def steps_done(out: Path) -> int:
+    return max((int(path.name[5:]) for path in (out / "state").glob("step-*") if not path.suffix), default=0)
+
+
+def killed_until_done(kind: str, out: Path, kills: int, seed: int) -> None:
+    """Runs, kills without warning at a random moment, runs again; after that many kills lets it finish."""
+    rng = np.random.default_rng(seed)
+    for killed in range(kills):
+        process = cluster.begin(run, kind, out, 0.01)
+        wait_for = min(steps_done(out) + 1, (STEPS - 4) * (killed + 1) // kills)
+        while steps_done(out) < wait_for and process.is_alive():
+            time.sleep(0.002)
+        time.sleep(rng.uniform(0, 0.2))  # anywhere: in a step, in the writing of a snapshot or of a curve
+        process.kill()
+        process.join()
+        assert process.exitcode == -signal.SIGKILL, (out / "said").read_text()[-2000:]
+    process = cluster.begin(run, kind, out, 0.0)
+    process.join()
+    assert process.exitcode == 0, (out / "said").read_text()[-2000:]
+
+
+def compare(kind: str, out: Path, whole: Path) -> None:
+    finished = cluster.learn(cluster.recipe(kind, micro_batch=4), whole, STEPS).state_dict()
+    assert cluster.losses(out) == cluster.losses(whole)
+    for name, tensor in torch.load(out / "final.pt", weights_only=True).items():
+        assert torch.equal(tensor, finished[name]), name
+    assert not list((out / "state").glob("*.part")) and len(list((out / "state").iterdir())) <= 3
+
+
+def test_killed_three_times_it_ends_as_if_never(tmp_path: Path) -> None:
+    killed_until_done("discrete", tmp_path / "killed", 3, seed=0)  # whose codebook and counts are state as well
+    compare("discrete", tmp_path / "killed", tmp_path / "whole")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["noisy", "sparse", "discrete"])
+def test_killed_twenty_times_it_ends_as_if_never(kind: str, tmp_path: Path) -> None:
+    killed_until_done(kind, tmp_path / "killed", 20, seed=1)
+    compare(kind, tmp_path / "killed", tmp_path / "whole")
+
+
+def test_sigterm_saves_and_leaves(tmp_path: Path) -> None:
+    out = tmp_path / "stopped"
+    process = cluster.begin(run, "noisy", out, 0.05)
+    while not steps_done(out) and process.is_alive():
+        time.sleep(0.01)
+    process.terminate()
+    process.join()
+    said = (out / "said").read_text()
+    assert process.exitcode == STATUS == 143, said
+    assert "SIGTERM at step" in said and "Traceback" not in said
+    assert 0 < steps_done(out) < STEPS
+    process = cluster.begin(run, "noisy", out, 0.0)
+    process.join()
+    assert process.exitcode == 0
+    compare("noisy", out, tmp_path / "whole")
+
+
+def test_curves_forget_what_lies_beyond_the_step_that_a_run_goes_on_from(tmp_path: Path) -> None:
+    curves = Curves(tmp_path, 0)
+    for step in range(1, 6):
+        curves.add(step, step / 10, {"train/loss": 1 / step})
+    curves.add(5, 0.5, {"val/loss": 0.25})
+    curves.close()
+    with (tmp_path / "curves.csv").open("a") as file:
+        file.write("6,0.6,train/lo")  # cut off by a kill
+    again = Curves(tmp_path, 3)
+    again.add(3, 9.9, {"train/loss": 7.0, "val/loss": 0.5})
+    again.close()
+    assert cluster.losses(tmp_path) == ["1,train/loss,1", "2,train/loss,0.5", "3,train/loss,0.333333333", "3,val/loss,0.5"]
