@@ -18,6 +18,10 @@ ROOMS = {
     "robot": {"errors"},
     "weights": {"errors"},
     "video": {"errors"},
+    "corpus": {"errors", "video"},
+    # What handles foreign files does so in processes of its own, which know neither torch nor models.
+    "decoders": {"errors", "video"},
+    "shards": {"errors", "video", "corpus", "decoders"},
     "images": {"errors"},
     "latents": {"errors"},
     "models": {"errors", "weights", "latents"},
@@ -27,7 +31,7 @@ ROOMS = {
     "rollout": MODEL | {"search"},
     "logs": PLAIN,
     "report": PLAIN | {"video"},
-    "train": MODEL | {"controllers", "images", "rollout", "robot", "logs", "video", "report"},
+    "train": MODEL | {"controllers", "images", "rollout", "robot", "logs", "video", "corpus", "decoders", "report"},
     "planner": MODEL | {"controllers", "images", "rollout", "robot", "search", "report"},
 }
 # The face of the package gathers what a user imports; the command line may use everything.
