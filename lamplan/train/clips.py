@@ -24,6 +24,7 @@ from lamplan.train.data import ClipStore, Sampler, held_out_every, rows_of_part
 SKIPPED = "skipped.tsv"  # in a run's folder
 AHEAD = 2  # steps whose clips are decoded before they are asked for: so many batches lie in memory
 MAX_TRIES = 1000  # files that may fail in a row before a corpus is given up
+MOST_OF_ONE = 64  # windows of one video in a validation
 GOLDEN = 0.618034  # its multiples, modulo 1, are spread evenly
 ENCODED_AT_ONCE = 64  # frames
 MIN_TRIES = 50  # the same of a corpus with fewer files, at other places in them
@@ -43,8 +44,11 @@ class Skipped:
             self.reasons |= {row[0]: row[1] for row in rows if len(row) == 2}
 
     def add(self, failures: list[tuple[str, str]]) -> None:
-        named = [(name.replace("\n", "\\n").replace("\t", "\\t"), " ".join(reason.split())) for name, reason in failures]
-        new = dict(reversed([(name, reason) for name, reason in named if name not in self.reasons]))
+        new: dict[str, str] = {}
+        for name, reason in failures:
+            name = name.replace("\n", "\\n").replace("\t", "\\t")
+            if name not in self.reasons:
+                new.setdefault(name, " ".join(reason.split()))
         self.reasons |= new
         if new and self.path is not None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -126,10 +130,13 @@ class StreamedVideo:
             return Decoded(None, [(video.name, str(error))])
 
     def validation(self, length: int, count: int) -> Tensor:
-        """Up to `count` windows (count, length, ...) of the held-out videos, spread over them, always the same ones."""
+        """Up to `count` windows (count, length, ...) of the held-out videos, spread over them, always the same ones.
+
+        No more than MOST_OF_ONE come from one video, so that a small corpus is not decoded over and over.
+        """
         every = held_out_every(len(self.corpus))
         held_out = range(every - 1, len(self.corpus), every)
-        chosen = np.linspace(0, len(held_out) - 1, count).astype(int)
+        chosen = np.linspace(0, len(held_out) - 1, min(count, MOST_OF_ONE * len(held_out))).astype(int)
         work = (partial(self.attempt, number=held_out[i], place=k * GOLDEN % 1, length=length) for k, i in enumerate(chosen))
         done = list(self.streaming.decoders.map(work))
         failures = [failure for one in done for failure in one.failures]
