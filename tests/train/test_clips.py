@@ -66,7 +66,7 @@ def test_a_part_decodes_no_other_rows(videos: Path, streaming: Streaming, tmp_pa
 
 
 def test_folder_list_and_shards_give_the_same_clips(videos: Path, streaming: Streaming, tmp_path: Path) -> None:
-    shard(videos, tmp_path / "shards", size_mb=0.02, workers=1)
+    shard(videos, tmp_path / "shards", size_mb=0.006, workers=1)
     (tmp_path / "list.txt").write_text("\n".join(str(path) for path in sorted(videos.iterdir())))
     drawn = [stream([streaming.store(path, tmp_path, 32, 4.0)]).draw(0, 8) for path in (videos, tmp_path / "list.txt", tmp_path / "shards")]
     assert torch.equal(drawn[0], drawn[1]) and torch.equal(drawn[0], drawn[2])
