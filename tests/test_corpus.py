@@ -143,4 +143,4 @@ def test_damaged_tars_give_members_inside_the_file_or_a_sentence(tmp_path_factor
     except DataError as error:
         assert str(path) in str(error)
     assert len(found) <= len(members) + 1
-    assert all(0 <= start and 0 <= size and start + size <= path.stat().st_size for start, size in found)
+    assert all(start >= 0 and size >= 0 and start + size <= path.stat().st_size for start, size in found)

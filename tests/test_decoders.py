@@ -60,7 +60,8 @@ def test_crashes_stalls_and_odd_errors_are_told_and_the_next_file_is_read(folder
     monkeypatch.setattr(decoders, "PATIENCE_S", 2.0)
     decoder, good = Decoder(), Video(folder / "1.mp4")
     expected = read_window(good, 0.3, 3, 4.0, 24)
-    for name, says in (("crash", "crashes its decoder"), ("hang", "busy for more than 2 s"), ("odd", "KeyError"), ("greedy", "MemoryError")):
+    sentences = {"crash": "crashes its decoder", "hang": "busy for more than 2 s", "odd": "KeyError", "greedy": "MemoryError"}
+    for name, says in sentences.items():
         with pytest.raises(DataError, match=says) as error:
             decoder.window(Video(folder / f"{name}.mp4"), 0.0, 3, 4.0, 24)
         assert f"{name}.mp4" in str(error.value)

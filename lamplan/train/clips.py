@@ -191,14 +191,19 @@ class ClipStream:
         self.streaming.skipped.draws += sum(bool(one.failures) for one in done)
         return self.sources[0].finish(torch.from_numpy(np.stack([one.clip for one in done if one.clip is not None])))
 
-    def _decode(self, decoder: Decoder, step: int, row: int) -> Decoded:
-        """One clip, after as many tries as it takes. Runs in a thread of the decoders."""
+    def choices(self, step: int, row: int) -> tuple[StreamedVideo, int, Iterator[tuple[int, float]]]:
+        """Where the clip of a row comes from: the source, the stride, and (number of the video, place in it) to try in turn."""
         rng = np.random.default_rng((self.seed, step, row))
         source = self.sources[rng.choice(len(self.sources), p=self.shares)]
         stride = 1 + int(np.random.default_rng((self.seed, step)).integers(self.max_stride))
+        return source, stride, ((source.training_number(i), place) for i, place in _tries(source.training_count(), rng))
+
+    def _decode(self, decoder: Decoder, step: int, row: int) -> Decoded:
+        """One clip, after as many tries as it takes. Runs in a thread of the decoders."""
+        source, stride, tries = self.choices(step, row)
         failures: list[tuple[str, str]] = []
-        for index, place in _tries(source.training_count(), rng):
-            done = source.attempt(decoder, source.training_number(index), place, self.length, stride)
+        for number, place in tries:
+            done = source.attempt(decoder, number, place, self.length, stride)
             failures += done.failures
             if done.clip is not None:
                 return Decoded(done.clip, failures)
