@@ -28,9 +28,10 @@ def test_bare_decoding_gives_the_clips_that_the_loader_gives(tmp_path: Path, mon
 
 
 def test_the_benchmark_writes_its_results(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    loading.main(["--quick", "--data", str(tiny.videos(tmp_path / "videos", count=4)), "--out", str(tmp_path / "out"), "--size", "64", "--frames", "4", "--workers", "1"])
-    results = Results.read(tmp_path / "out")
+    data, out = tiny.videos(tmp_path / "videos", count=4), tmp_path / "out"
+    loading.main(["--quick", "--data", str(data), "--out", str(out), "--size", "64", "--frames", "4", "--workers", "1"])
+    results = Results.read(out)
     assert {row.name for row in results.rows} == {"bare", "loader_1", "shards_1", "loader_all"}
     assert all(row.value > 0 and row.n == 2 for row in results.rows)
     assert [row.value for row in results.rows if (row.name, row.metric) == ("bare", "share")] == [1.0]
-    assert (tmp_path / "out" / "report.html").exists() and "clips/s" in capsys.readouterr().out
+    assert (out / "report.html").exists() and "clips/s" in capsys.readouterr().out
