@@ -32,7 +32,8 @@ _PROGRAM = "import sys; from lamplan.decoders import serve; serve(int(sys.argv[1
 
 def default_workers() -> int:
     """The cores that this process may use, shared out among torchrun's processes on the machine."""
-    return max(1, len(os.sched_getaffinity(0)) // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, cores // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
 
 
 class Decoder:

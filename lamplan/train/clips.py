@@ -162,8 +162,8 @@ class ClipStream:
 
     Every video of a corpus is as likely as any other, and every place in it where the window fits. What clip `row` of step
     `step` shows is a function of the seed, the step, the row and the corpora alone: a resumed run, another number of
-    workers or another number of processes sees the same clips. A file that gives no clip is noted in `skipped` when its
-    clip is drawn, and replaced by another draw.
+    workers or another number of processes sees the same clips (but for a file that stalls its decoder on one machine and not
+    on another). A file that gives no clip is noted in `skipped` when its clip is drawn, and replaced by another draw.
     """
 
     def __init__(self, sources: list[StreamedVideo], shares: list[float], length: int, seed: int, where: str, max_stride: int = 1) -> None:

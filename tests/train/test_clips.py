@@ -12,13 +12,11 @@ import numpy as np
 import pytest
 import torch
 
+from lamplan.cli import main
 from lamplan.errors import DataError, InputError
 from lamplan.shards import shard
 from lamplan.train.clips import ClipStream, Skipped, StreamedVideo, Streaming, _tries, new_sampler
-from lamplan.train.config import load_config
 from lamplan.train.data import ClipStore, Sampler, held_out_every
-from lamplan.train.loop import Budget
-from lamplan.train.pretrain import pretrain
 from tests import faults, tiny
 
 LENGTH = 3
@@ -172,7 +170,8 @@ def test_a_part_of_a_batch_from_stores(tmp_path: Path) -> None:
         assert torch.equal(torch.cat([sampler.draw(step, 17, part, 5) for part in range(5)]), sampler.draw(step, 17))
 
 
-def test_training_goes_on_over_a_corpus_with_faults_and_names_exactly_what_was_skipped(tmp_path: Path) -> None:
+def test_training_goes_on_over_a_corpus_with_faults_and_names_exactly_what_was_skipped(
+        tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The fault test: 10 % of the files are bad, the variable-rate ones are good; what is learned beats copying."""
     folder, rng = tiny.videos(tmp_path / "v", count=72, steps=12), np.random.default_rng(0)
     frames = tiny.drive(rng, 16)[0]
@@ -180,8 +179,8 @@ def test_training_goes_on_over_a_corpus_with_faults_and_names_exactly_what_was_s
         faults.write_uneven(folder / f"uneven{i}.mp4", frames, list(np.cumsum(rng.choice([0.1, 0.25, 0.5], 16))))
     bad = {str(faults.spoil(folder, kind, rng)) for kind in faults.BAD}
     recipe, out = tiny.recipe(tmp_path), tmp_path / "out"
-    with Streaming(out / "run" / "skipped.tsv", workers=2) as streaming:
-        pretrain(load_config(str(recipe)), [folder], out, budget=Budget(steps=150), stream=streaming)
+    assert main(["pretrain", str(recipe), "--data", str(folder), "--out", str(out), "--steps", "150", "--stream", "--workers", "2"]) == 0
+    assert f"{len(bad)} videos were skipped" in capsys.readouterr().out
     logged = [line.split("\t") for line in (out / "run" / "skipped.tsv").read_text().splitlines()]
     assert {name for name, _ in logged} == bad and len(logged) == len(bad)
     assert not any(path.suffix == ".npy" for path in out.rglob("*"))
