@@ -1,9 +1,10 @@
-"""The command line: `lamplan pretrain`, `fit`, `plan`."""
+"""The command line: `lamplan pretrain`, `shard`, `fit`, `plan`."""
 
 from __future__ import annotations
 
 import argparse
 import sys
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from lamplan.errors import InputError, LamplanError
 def main(arguments: list[str] | None = None) -> int:
     """Runs one command. Status 0 when it did what was asked, 2 when the input was at fault, which one sentence tells."""
     options = _parser().parse_args(arguments)
-    if options.threads:
+    if getattr(options, "threads", None):
         torch.set_num_threads(options.threads)
     try:
         options.run(options)
@@ -33,7 +34,8 @@ def _parser() -> argparse.ArgumentParser:
 
     pretrain = commands.add_parser("pretrain", help="learn a latent action model from folders of video")
     pretrain.add_argument("config", nargs="?", default="wild-small", help="a shipped recipe's name or a TOML file (default: wild-small)")
-    pretrain.add_argument("--data", type=Path, nargs="+", required=True, help="folders of video, searched at any depth")
+    pretrain.add_argument("--data", type=Path, nargs="+", required=True,
+                          help="folders of video or of shards, searched at any depth, or text files with one path a line")
     pretrain.add_argument("--in-domain", type=Path, nargs="+", default=[], help="folders of unlabelled video of the target worlds")
     pretrain.add_argument("--share", type=float, default=0.5, help="share of the clips drawn from --in-domain (default: 0.5)")
     pretrain.add_argument("--out", type=Path, required=True, help="the checkpoint folder to write; its run/ keeps curves and state")
@@ -42,10 +44,18 @@ def _parser() -> argparse.ArgumentParser:
     start.add_argument("--encoder-from", type=Path, help="take only the frozen encoder of this checkpoint")
     start.add_argument("--encoder-only", action="store_true", help="train only the encoder, for other runs' --encoder-from")
     start.add_argument("--encoder-weights", help="weights of a released encoder that the recipe names: a .pt file or a Hugging Face folder")
-    pretrain.add_argument("--cache", type=Path, help="where decoded frames and features are kept (default: OUT/run/cache)")
+    pretrain.add_argument("--cache", type=Path, help="where frames, features and indices of shards are kept (default: OUT/run/cache)")
+    pretrain.add_argument("--stream", action="store_true", help="decode and encode while training and keep nothing: for large corpora")
     _budget(pretrain, "the recipe's steps, else --minutes 30")
     pretrain.add_argument("--precision", choices=["fp32", "bf16"], help="of matrix products (default: bf16 on a GPU, else fp32)")
     pretrain.set_defaults(run=_pretrain)
+
+    shard = commands.add_parser("shard", help="turn a folder of video into shards")
+    shard.add_argument("folder", type=Path, help="a folder of video, searched at any depth, or a list of paths")
+    shard.add_argument("--out", type=Path, required=True, help="the folder of shards to write, for pretrain --data")
+    shard.add_argument("--size-mb", type=float, default=1000.0, help="largest size of a shard (default: 1000)")
+    shard.add_argument("--dry-run", action="store_true", help="say what would be skipped and written, and write nothing")
+    shard.set_defaults(run=_shard)
 
     fit = commands.add_parser("fit", help="fit a robot's controller to its logs")
     fit.add_argument("logs", type=Path, nargs="+", metavar="LOG", help="robomimic-layout HDF5 files with images")
@@ -70,6 +80,8 @@ def _parser() -> argparse.ArgumentParser:
     plan.add_argument("--plot", type=Path, help="write a picture of the plan here (PNG)")
     plan.set_defaults(run=_plan)
 
+    for command in (pretrain, shard):
+        command.add_argument("--workers", type=int, help="processes that decode video (default: the cores that are there)")
     for command in (pretrain, fit, plan):
         command.add_argument("--threads", type=int, help="CPU threads (default: torch's choice)")
     for command in (pretrain, fit):
@@ -84,6 +96,7 @@ def _budget(command: argparse.ArgumentParser, default: str) -> None:
 
 
 def _pretrain(options: argparse.Namespace) -> None:
+    from lamplan.train.clips import SKIPPED, Streaming
     from lamplan.train.config import load_config
     from lamplan.train.distribution import joined
     from lamplan.train.loop import Budget
@@ -96,11 +109,21 @@ def _pretrain(options: argparse.Namespace) -> None:
     steps = options.steps if given else config.steps
     budget = Budget(steps=steps, minutes=options.minutes if given or steps else 30.0)
     with joined(_device(options)) as (world, device):
-        pretrain(config, options.data, options.out, budget=budget, in_domain=options.in_domain, share=options.share,
-                 start=options.start, encoder_from=options.encoder_from, encoder_only=options.encoder_only, cache=options.cache,
-                 device=device, precision=options.precision or ("fp32" if device == "cpu" else "bf16"), world=world)
+        log = options.out / "run" / (SKIPPED if world.leads else f"rank{world.rank}-{SKIPPED}")
+        with Streaming(log, options.workers) if options.stream else nullcontext() as stream:
+            pretrain(config, options.data, options.out, budget=budget, in_domain=options.in_domain, share=options.share,
+                     start=options.start, encoder_from=options.encoder_from, encoder_only=options.encoder_only, cache=options.cache,
+                     device=device, precision=options.precision or ("fp32" if device == "cpu" else "bf16"), world=world, stream=stream)
+        if stream:
+            print(stream.skipped)
         if world.leads:
             print(f"wrote {options.out}; curves: tensorboard --logdir {options.out / 'run'}")
+
+
+def _shard(options: argparse.Namespace) -> None:
+    from lamplan.shards import report, shard
+
+    print(report(shard(options.folder, options.out, options.size_mb, options.dry_run, options.workers), options.dry_run))
 
 
 def _fit(options: argparse.Namespace) -> None:

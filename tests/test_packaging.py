@@ -18,6 +18,10 @@ ROOMS = {
     "robot": {"errors"},
     "weights": {"errors"},
     "video": {"errors"},
+    "corpus": {"errors", "video"},
+    # What handles foreign files does so in processes of its own, which know neither torch nor models.
+    "decoders": {"errors", "video"},
+    "shards": {"errors", "video", "corpus", "decoders"},
     "images": {"errors"},
     "latents": {"errors"},
     "models": {"errors", "weights", "latents"},
@@ -31,7 +35,7 @@ ROOMS = {
     "ranks": set(),
     "logs": PLAIN,
     "report": PLAIN | {"video"},
-    "train": MODEL | {"controllers", "images", "rollout", "robot", "logs", "video", "report"},
+    "train": MODEL | {"controllers", "images", "rollout", "robot", "logs", "video", "corpus", "decoders", "report"},
     "latent_planner": MODEL | {"controllers", "costs", "limits", "planner", "robot", "rollout", "search"},
     "planner": MODEL | {"controllers", "costs", "images", "limits", "pace", "ranks", "rollout", "robot", "search", "report"},
 }

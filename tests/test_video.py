@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lamplan.errors import DataError, InputError
-from lamplan.video import find_videos, read_clip, write_video
+from lamplan.video import read_clip, write_video
 
 
 def grey(levels: np.ndarray, height: int = 64, width: int = 64) -> np.ndarray:
@@ -160,21 +160,6 @@ def test_what_is_no_video_is_named(tmp_path):
         read_clip(tmp_path / "sound.mp4")
 
 
-def test_find_videos_looks_everywhere_and_sorts(tmp_path):
-    (tmp_path / "deep" / "er").mkdir(parents=True)
-    for name in ("b.mp4", "a.MKV", "deep/er/c.webm", "notes.txt"):
-        (tmp_path / name).write_bytes(b"")
-    (tmp_path / "folder.mp4").mkdir()
-    assert [path.name for path in find_videos(tmp_path)] == ["a.MKV", "b.mp4", "c.webm"]
-
-
-def test_a_folder_without_video_is_named(tmp_path):
-    with pytest.raises(DataError, match="holds no video"):
-        find_videos(tmp_path)
-    with pytest.raises(DataError, match="no folder"):
-        find_videos(tmp_path / "absent")
-
-
 @pytest.mark.parametrize("arguments", [{"fps": 0.0}, {"size": 0}, {"start_s": -1.0}, {"frames": 0}, {"fps": float("nan")}])
 def test_impossible_requests_are_refused(tmp_path, arguments):
     with pytest.raises(InputError):
@@ -206,7 +191,3 @@ def test_real_robot_videos(shared_data, name, count):
     clip = read_clip(shared_data / "videos" / name)
     assert clip.shape == (count, 128, 128, 3)
     assert 20 < clip.mean() < 235 and clip.std() > 10
-
-
-def test_real_folder(shared_data):
-    assert len(find_videos(shared_data)) >= 3

@@ -16,10 +16,11 @@ from numpy.lib.format import open_memmap
 from torch import Tensor
 from tqdm import tqdm
 
-from lamplan.errors import DataError
+from lamplan.corpus import Corpus, open_corpus
+from lamplan.errors import DataError, InputError
 from lamplan.models.encoder import Encoder
 from lamplan.models.streaming import CAUSAL_FRAMES, stream_features
-from lamplan.video import find_videos, read_clip
+from lamplan.video import read_clip
 from lamplan.weights import module_fingerprint
 
 VALIDATION_SHARE = 0.04
@@ -32,6 +33,14 @@ class ClipStore:
     data: np.ndarray | Tensor
     starts: np.ndarray
 
+    @property
+    def weight(self) -> float:
+        """Its share of the clips, before any other rule."""
+        return float(len(self.data))
+
+    def describe(self) -> str:
+        return f"{len(self.data)} frames in {len(self.starts) - 1} clips"
+
     def to(self, device: str) -> ClipStore:
         """The same in the memory of an accelerator, which would otherwise wait for the disk; on the CPU itself."""
         return self if device == "cpu" else ClipStore(torch.from_numpy(np.array(self.data)).to(device), self.starts)
@@ -42,7 +51,7 @@ class ClipStore:
         Which clips are held out depends on their number alone; of a folder with fewer than 25 clips it is the last one.
         """
         count = len(self.starts) - 1
-        every = min(count, round(1 / VALIDATION_SHARE))
+        every = held_out_every(count)
         wanted = [i for i in range(count) if (i % every == every - 1) == validation]
         windows = [np.arange(self.starts[i], self.starts[i + 1] - length + 1) for i in wanted]
         return np.concatenate(windows) if windows else np.empty(0, dtype=np.int64)
@@ -53,6 +62,18 @@ class ClipStore:
             rows = torch.from_numpy(np.asarray(first_rows))[:, None] + stride * torch.arange(length)
             return self.data[rows.to(self.data.device)]
         return torch.from_numpy(np.stack([self.data[row : row + (length - 1) * stride + 1 : stride] for row in first_rows]))
+
+    def validation(self, length: int, count: int) -> Tensor:
+        """Up to `count` windows of the held-out clips, evenly spread, always the same ones."""
+        rows = self.split(length, validation=True)
+        if len(rows) == 0:
+            raise DataError(f"the clips held out for validation are shorter than {length} frames: give longer or more videos.")
+        return self.read(rows[np.linspace(0, len(rows) - 1, min(count, len(rows))).astype(int)], length)
+
+
+def held_out_every(count: int) -> int:
+    """Of `count` clips or videos each one of this many, the last of them, is held out for validation."""
+    return min(count, round(1 / VALIDATION_SHARE))
 
 
 class Sampler:
@@ -70,55 +91,57 @@ class Sampler:
                             "held out for validation); give longer or more videos.")
         self.shares = np.asarray(shares) / np.sum(shares)
 
-    def draw(self, step: int, batch: int) -> Tensor:
-        """(batch, length, ...) windows of step `step`."""
+    def draw(self, step: int, batch: int, part: int = 0, parts: int = 1) -> Tensor:
+        """(batch, length, ...) windows of step `step`; with `parts`, only the rows of the batch that are this `part`'s."""
         rng = np.random.default_rng((self.seed, step))
         counts = rng.multinomial(batch, self.shares)
         stride = 1 + int(rng.integers(len(self.windows))) if len(self.windows) > 1 else 1
-        parts = [store.read(windows[rng.integers(len(windows), size=count)], self.length, stride)
-                 for store, windows, count in zip(self.stores, self.windows[stride - 1], counts, strict=True) if count]
-        with torch.autocast(parts[0].device.type, enabled=False):  # which on the CPU does not know float16
-            return torch.cat(parts)
+        chosen = [windows[rng.integers(len(windows), size=count)] if count else windows[:0]
+                  for windows, count in zip(self.windows[stride - 1], counts, strict=True)]
+        wanted, befores = rows_of_part(batch, part, parts), np.cumsum(counts) - counts
+        read = [store.read(mine, self.length, stride) for store, rows, before in zip(self.stores, chosen, befores, strict=True)
+                if len(mine := rows[max(0, wanted.start - before) : max(0, wanted.stop - before)])]
+        with torch.autocast(read[0].device.type, enabled=False):  # which on the CPU does not know float16
+            return torch.cat(read)
 
 
-def validation_windows(store: ClipStore, length: int, count: int) -> Tensor:
-    """Up to `count` windows of the held-out clips, evenly spread, always the same ones."""
-    rows = store.split(length, validation=True)
-    if len(rows) == 0:
-        raise DataError(f"the clips held out for validation are shorter than {length} frames: give longer or more videos.")
-    return store.read(rows[np.linspace(0, len(rows) - 1, min(count, len(rows))).astype(int)], length)
+def rows_of_part(batch: int, part: int, parts: int) -> range:
+    """The rows of a batch that are decoded or read for one of several processes or accumulated gradients."""
+    if not 0 <= part < parts <= batch:
+        raise InputError(f"a batch of {batch} clips has no part {part} of {parts}.")
+    return range(part * batch // parts, (part + 1) * batch // parts)
 
 
-def frame_store(folder: Path, cache: Path, size: int, fps: float) -> ClipStore:
-    """All videos under `folder` as uint8 frames (N, size, size, 3), sampled at `fps` by their own timestamps.
+def frame_store(path: Path, cache: Path, size: int, fps: float) -> ClipStore:
+    """All videos of a folder, a list or shards as uint8 frames (N, size, size, 3), sampled at `fps` by their own timestamps.
 
     A video that cannot be read is named in a warning and left out; if none can, that is an error. The frames are kept
     under `cache`, so that a second run starts at once.
     """
-    videos = find_videos(folder)
-    key = json.dumps([[str(v.relative_to(folder)), v.stat().st_size] for v in videos] + [size, fps])
+    corpus = open_corpus(path, cache)
+    key = json.dumps([*corpus.key(), size, fps])
     target = cache / f"frames-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
     if not (target / "starts.npy").exists():
         target.mkdir(parents=True, exist_ok=True)
-        _decode(videos, folder, target, size, fps)
+        _decode(corpus, path, target, size, fps)
     return _open(target, "frames.npy")
 
 
-def _decode(videos: list[Path], folder: Path, target: Path, size: int, fps: float) -> None:
-    starts, bad = [0], []
+def _decode(corpus: Corpus, path: Path, target: Path, size: int, fps: float) -> None:
+    starts, bad = [0], [reason for _, reason in corpus.problems]
     with (target / "frames.tmp").open("wb") as raw:
-        for video in tqdm(videos, desc=f"decode {folder.name}", unit="video", dynamic_ncols=True):
+        for i in tqdm(range(len(corpus)), desc=f"decode {path.name}", unit="video", dynamic_ncols=True):
             try:
-                frames = read_clip(video, fps=fps, size=size)
+                frames = read_clip(corpus[i], fps=fps, size=size)
             except DataError as error:
                 bad.append(str(error))
                 continue
             raw.write(np.ascontiguousarray(frames).tobytes())
             starts.append(starts[-1] + len(frames))
     if len(starts) == 1:
-        raise DataError(f"none of the {len(videos)} videos under {folder} can be read; the first: {bad[0]}")
+        raise DataError(f"none of the {len(corpus)} videos under {path} can be read; the first: {bad[0]}")
     if bad:
-        warnings.warn(f"{len(bad)} of {len(videos)} videos under {folder} were left out; the first: {bad[0]}", stacklevel=3)
+        warnings.warn(f"{len(bad)} of {len(corpus)} videos under {path} were left out; the first: {bad[0]}", stacklevel=3)
     flat = np.memmap(target / "frames.tmp", dtype=np.uint8, mode="r", shape=(starts[-1], size, size, 3))
     _commit(target, "frames.npy", flat, starts)
     (target / "frames.tmp").unlink()

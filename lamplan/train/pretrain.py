@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -17,8 +18,9 @@ from lamplan.lam import LatentActionModel, Price
 from lamplan.models.encoder import Encoder
 from lamplan.models.masked import MaskedPrediction
 from lamplan.train.card import write_card
+from lamplan.train.clips import Source, Streaming, new_sampler
 from lamplan.train.config import PretrainConfig
-from lamplan.train.data import ClipStore, Sampler, feature_store, frame_store, validation_windows
+from lamplan.train.data import ClipStore, feature_store, frame_store
 from lamplan.train.distribution import ALONE, Execution, Precision, World, whole_state
 from lamplan.train.flops import training_flops
 from lamplan.train.loop import Budget, Trained, train
@@ -26,15 +28,17 @@ from lamplan.train.loop import Budget, Trained, train
 
 def pretrain(config: PretrainConfig, data: list[Path], out: Path, *, budget: Budget, in_domain: list[Path] | None = None,
              share: float = 0.5, start: Path | None = None, encoder_from: Path | None = None, encoder_only: bool = False,
-             cache: Path | None = None, device: str = "cpu", precision: Precision = "fp32", world: World = ALONE) -> LatentActionModel:
-    """Trains encoder and latent action model on folders of video and writes the checkpoint `out`.
+             cache: Path | None = None, device: str = "cpu", precision: Precision = "fp32", world: World = ALONE,
+             stream: Streaming | None = None) -> LatentActionModel:
+    """Trains encoder and latent action model on folders, lists or shards of video and writes the checkpoint `out`.
 
     `in_domain` folders are mixed in by `share` of the clips. `start` goes on from a whole checkpoint (its sizes replace
     those of the recipe, its encoder stays as it is); `encoder_from` takes only the frozen encoder; `encoder_only` spends the whole
     budget on the encoder and leaves the rest untrained, for other runs to take it from. A recipe with encoder weights trains no encoder:
     it is read, standardised on the video, and saved with the rest, so that a checkpoint loads without the file. `out/run` keeps state
     and curves, from which a killed run goes on. `device` is torch's name of it; on an accelerator the clips lie in its memory.
-    The processes of `world` share every batch, and the folders.
+    The processes of `world` share every batch, and the folders. Frames and features are made once and kept under `cache`; with `stream`
+    they are made when they are needed and not kept.
     """
     if not 0 < share < 1:
         raise InputError(f"the in-domain share must lie between 0 and 1, found {share}.")
@@ -51,9 +55,10 @@ def pretrain(config: PretrainConfig, data: list[Path], out: Path, *, budget: Bud
     torch.manual_seed(config.seed)
     model = LatentActionModel(config.lam, config.encoder_weights if foreign else None).to(device)
     size, fps = config.lam.encoder.image_size, config.lam.rate_hz * config.lam.encoder.step_frames
+    open_store: Callable[[Path, Path, int, float], Source] = stream.store if stream else frame_store
     with world.leader_first():
-        wild = [frame_store(folder, cache, size, fps) for folder in data]
-        extra = [frame_store(folder, cache, size, fps) for folder in in_domain or []]
+        wild = [open_store(folder, cache, size, fps) for folder in data]
+        extra = [open_store(folder, cache, size, fps) for folder in in_domain or []]
     execution = Execution(precision, config.parallel, config.compile, config.recompute)
 
     lam_budget = budget
@@ -67,7 +72,7 @@ def pretrain(config: PretrainConfig, data: list[Path], out: Path, *, budget: Bud
                                 minutes=budget.minutes and budget.minutes * encoder_share)
         if not encoder_only:
             lam_budget = Budget(steps=budget.steps, minutes=budget.minutes and budget.minutes * (1 - encoder_share))
-        near = [store.to(device) for store in wild]
+        near = [store.to(device) if isinstance(store, ClipStore) else store for store in wild]
         stages["encoder"] = train_encoder(model.encoder, near, config, encoder_budget, run / "encoder", execution, world)
         standardise(model.encoder, near)
     else:
@@ -80,36 +85,38 @@ def pretrain(config: PretrainConfig, data: list[Path], out: Path, *, budget: Bud
     if encoder_only:
         if world.leads:
             model.save(out)
-            write_card(out, "Encoder", {"Video": {folder.name: f"{len(store.data)} frames in {len(store.starts) - 1} clips"
-                                                  for folder, store in zip(data, wild, strict=True)}, "Recipe": recipe}, stages)
+            videos = {folder.name: store.describe() for folder, store in zip(data, wild, strict=True)}
+            write_card(out, "Encoder", {"Video": videos, "Recipe": recipe}, stages)
         return model
 
     names = [folder.name for folder in [*data, *(in_domain or [])]]
-    stores = wild + extra
-    if config.encode == "once":
+    stores, frames = wild + extra, config.clip_frames
+    if config.encode == "once" and stream is None:
         with world.leader_first():
-            stores = [feature_store(frames, model.encoder, cache, name) for frames, name in zip(stores, names, strict=True)]
-        stores = [store.to(device) for store in stores]
-    shares = _shares([len(store.data) for store in stores], len(wild), share)
-    sampler = Sampler(stores, shares, config.clip_frames, config.seed, "latent action model", model.config.max_stride)
-    held_out = {name: validation_windows(store, config.clip_frames, 64) for name, store in zip(names, stores, strict=True)}
+            stores = [feature_store(store, model.encoder, cache, name).to(device) for store, name in zip(stores, names, strict=True)
+                      if isinstance(store, ClipStore)]
+    else:
+        frames *= config.lam.encoder.step_frames  # they are encoded clip by clip
+    shares = _shares([store.weight for store in stores], len(wild), share)
+    sampler = new_sampler(stores, shares, frames, config.seed, "latent action model", model.config.max_stride, world.size)
+    held_out = {name: store.validation(frames, 64) for name, store in zip(names, stores, strict=True)}
     stages["latent action model"] = train_lam(model, sampler, held_out, config, lam_budget, run / "lam", execution, world)
     if world.leads:
         model.save(out)
-        frames = {name: f"{len(store.data)} frames in {len(store.starts) - 1} clips, {share_ / sum(shares):.0%} of the training clips"
-                  for name, store, share_ in zip(names, stores, shares, strict=True)}
+        described = {name: f"{store.describe()}, {share_ / sum(shares):.0%} of the training clips"
+                     for name, store, share_ in zip(names, stores, shares, strict=True)}
         started = {"checkpoint": source.name} if source else {"encoder": model.encoder_read} if foreign else {}
-        write_card(out, "Latent action model", {"Video": frames, "Started from": started, "Recipe": recipe}, stages)
+        write_card(out, "Latent action model", {"Video": described, "Started from": started, "Recipe": recipe}, stages)
     return model
 
 
-def train_encoder(encoder: Encoder, stores: list[ClipStore], config: PretrainConfig, budget: Budget, out: Path,
+def train_encoder(encoder: Encoder, stores: Sequence[Source], config: PretrainConfig, budget: Budget, out: Path,
                   execution: Execution | None = None, world: World = ALONE) -> Trained:
     """Masked prediction on pairs of frames a step apart."""
     # What is trained may end sharded or compiled: it is a copy, and the encoder gets its weights.
     module = MaskedPrediction(copy.deepcopy(encoder), config.masked).to(encoder.pixel_mean.device)
-    sampler = Sampler(stores, [len(store.data) for store in stores], 2, config.seed, "encoder")
-    held_out = torch.cat([validation_windows(store, 2, 128) for store in stores])
+    sampler = new_sampler(stores, [store.weight for store in stores], 2, config.seed, "encoder", every=world.size)
+    held_out = torch.cat([store.validation(2, 128) for store in stores])
 
     def loss(pairs: Tensor, step: int) -> tuple[Tensor, dict[str, Tensor]]:
         return module.loss(pairs)
@@ -129,10 +136,10 @@ def train_encoder(encoder: Encoder, stores: list[ClipStore], config: PretrainCon
 
 
 @torch.inference_mode()
-def standardise(encoder: Encoder, stores: list[ClipStore], frames: int = 2048) -> None:
+def standardise(encoder: Encoder, stores: Sequence[Source], frames: int = 2048) -> None:
     """Measures mean and standard deviation of every feature channel, so that features come out at unit variance."""
     step, device = encoder.config.step_frames, encoder.pixel_mean.device
-    rows = torch.cat([validation_windows(store, step, frames // len(stores)) for store in stores])
+    rows = torch.cat([store.validation(step, frames // len(stores)) for store in stores])
     raw = torch.cat([encoder.clip_tokens(part.to(device)) for part in rows.split(64)]).flatten(0, 2)
     encoder.feature_mean.copy_(raw.mean(0))
     encoder.feature_std.copy_(raw.std(0).clamp_min(1e-4))
@@ -204,9 +211,9 @@ def _diagnose(model: LatentActionModel, clips: Tensor, config: PretrainConfig) -
     return {key: float(np.mean([each[key] for each in found])) for key in found[0]}
 
 
-def _shares(sizes: list[int], wild: int, share: float) -> list[float]:
-    """Probability of each store: in-domain ones `share` in all, each group in proportion to its frames."""
+def _shares(sizes: list[float], wild: int, share: float) -> list[float]:
+    """Probability of each store: in-domain ones `share` in all, each group in proportion to its weight."""
     if len(sizes) == wild:
-        return [float(size) for size in sizes]
+        return sizes
     groups = ((sizes[:wild], 1 - share), (sizes[wild:], share))
     return [weight * size / sum(group) for group, weight in groups for size in group]

@@ -29,8 +29,8 @@ BATCH = 8
 
 
 def recipe(bottleneck: str, micro_batch: int = 2, **changes: object) -> PretrainConfig:
-    lam = LAMConfig(4.0, EncoderConfig(16, 8, 24, 1, 2), InverseDynamicsConfig(24, 1, 2), WorldModelConfig(24, 2, 2, 3),
-                    BOTTLENECKS[bottleneck])
+    lam = LAMConfig(encoder=EncoderConfig(16, 8, 24, 1, 2), inverse_dynamics=InverseDynamicsConfig(24, 1, 2),
+                    world_model=WorldModelConfig(24, 2, 2, 3), bottleneck=BOTTLENECKS[bottleneck])
     config = PretrainConfig(lam, optimiser=OptimiserConfig(learning_rate=1e-3, warmup=0.2), batch=BATCH, micro_batch=micro_batch,
                             clip_frames=4, imagined=0.3)
     return replace(config, **changes)  # type: ignore[arg-type]
