@@ -22,7 +22,8 @@ def episode_columns(states: np.ndarray, actions: np.ndarray, rate_hz: float, ind
     }
 
 
-def episode_row(columns: Mapping[str, np.ndarray], pictures: Mapping[str, Stats], task: str, file: int, begin: int, rate_hz: float) -> dict[str, Any]:
+def episode_row(columns: Mapping[str, np.ndarray], pictures: Mapping[str, Stats], task: str, file: int, begin: int,
+                rate_hz: float) -> dict[str, Any]:
     """The row of an episode in the `file`-th files of the set, with `begin` frames of others before it in its videos."""
     length, first = len(columns["index"]), int(columns["index"][0])
     row: dict[str, Any] = {"episode_index": int(columns["episode_index"][0]), "tasks": [task], "length": length}
