@@ -49,9 +49,9 @@ class _Opener:
         where = f"{info.root}: episode {index}"
         path = member(info.root, fill(info.data_path, self._table.data_fields(number), where), where)
         groups, columns = self._columns(path, index, where)
-        rows = np.flatnonzero(columns[EPISODE] == index)
+        rows = np.flatnonzero(_vector(columns[EPISODE], EPISODE, where) == index)
         length = int(self._table.length[number])
-        if not length or len(rows) != length or (columns[FRAME][rows] != np.arange(length)).any():
+        if not length or len(rows) != length or (_vector(columns[FRAME], FRAME, where)[rows] != np.arange(length)).any():
             raise DataError(f"{where}: the table of episodes claims {length} steps, but {path.name} holds {len(rows)} rows of it (their "
                             "frame_index must count from 0); the data set is damaged or incomplete.")
         times = _vector(columns[TIME][rows].astype(np.float64), TIME, where)

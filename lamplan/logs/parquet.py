@@ -40,10 +40,9 @@ def open_parquet(path: Path) -> Iterator[Any]:
 
 def groups_of(file: Any, column: str, value: int) -> list[int]:
     """Row groups of an open file that may hold `value` in an integer column, by the statistics kept with each."""
-    where = file.schema_arrow.get_field_index(column)
-    if where < 0:
+    leaf = next((i for i in range(file.metadata.num_columns) if file.schema.column(i).path == column), None)
+    if leaf is None:  # Whoever reads the column will say that it is missing, or no column of single numbers.
         return list(range(file.metadata.num_row_groups))
-    leaf = next(i for i in range(file.metadata.num_columns) if file.schema.column(i).path == column)
     chosen = []
     for group in range(file.metadata.num_row_groups):
         known = file.metadata.row_group(group).column(leaf).statistics
