@@ -11,7 +11,8 @@ from lamplan.logs.mp4 import frames_at
 from tests.logs.made_lerobot import write_mp4
 
 CODING = {"default": {}, "long distance of key frames": {"g": "1000"}, "key frames alone": {"g": "1"},
-          "every second": {"g": "2", "bf": "0"}, "many B-frames": {"bf": "8", "g": "30"}, "open groups": {"x264-params": "open-gop=1:bframes=3", "g": "12"}}
+          "every second": {"g": "2", "bf": "0"},
+          "many B-frames": {"bf": "8", "g": "30"}, "open groups": {"x264-params": "open-gop=1:bframes=3", "g": "12"}}
 
 
 def whole(path):
