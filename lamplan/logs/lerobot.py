@@ -14,13 +14,14 @@ from lamplan.logs.lazy import Episodes
 from lamplan.logs.lerobot_info import ACTION, Info, read_info
 from lamplan.logs.lerobot_table import EpisodeTable, read_table
 from lamplan.logs.mp4 import frames_at
-from lamplan.logs.parquet import groups_of, open_parquet, read_columns, read_images, require_parquet
+from lamplan.logs.parquet import read_columns, read_images, require_parquet
 from lamplan.logs.still import decode_image
 
 NAME = "LeRobot data set v2 or v3 (a folder with meta/info.json)"
 TIME, FRAME, EPISODE = "timestamp", "frame_index", "episode_index"
 # Time stamps are float32 multiples of 1 / fps: where they agree so far, the header's round number is the rate.
 RATE_TOLERANCE = 1e-3
+NEIGHBOURS = 64
 
 
 def recognises(path: Path) -> bool:
@@ -37,18 +38,18 @@ def read(path: Path) -> Episodes:
 
 
 class _Opener:
-    """Opens episodes; keeps the numbers of the row groups last read, which hold the next episodes as well."""
+    """Opens episodes; keeps the numbers last read, which are those of some neighbouring episodes: a file may unpack only as a whole."""
 
     def __init__(self, info: Info, table: EpisodeTable) -> None:
         self._info, self._table = info, table
         self._names = (EPISODE, TIME, FRAME, *info.state, *((ACTION,) if info.action else ()))
-        self._kept: tuple[Path, list[int], dict[str, np.ndarray]] | None = None
+        self._kept: tuple[Path, int, dict[str, np.ndarray]] | None = None
 
     def open(self, number: int) -> Episode:
         info, index = self._info, int(self._table.episode[number])
         where = f"{info.root}: episode {index}"
         path = member(info.root, fill(info.data_path, self._table.data_fields(number), where), where)
-        groups, columns = self._columns(path, index, where)
+        columns = self._columns(path, index, where)
         rows = np.flatnonzero(_vector(columns[EPISODE], EPISODE, where) == index)
         length = int(self._table.length[number])
         if not length or len(rows) != length or (_vector(columns[FRAME], FRAME, where)[rows] != np.arange(length)).any():
@@ -63,26 +64,25 @@ class _Opener:
         return Episode(
             states=states, actions=_matrix(columns[ACTION][rows], ACTION, where) if info.action else None,
             rate_hz=_rate(times, info.fps, where), cameras=tuple(info.cameras), source=where, robot=info.robot, times_s=times,
-            read=partial(_frames, info, self._table, number, times, path, groups, rows, where),
+            read=partial(_frames, info, self._table, number, times, path, where),
         )
 
-    def _columns(self, path: Path, index: int, where: str) -> tuple[list[int], dict[str, np.ndarray]]:
-        kept = self._kept
-        with open_parquet(path) as file:
-            groups = groups_of(file, EPISODE, index)
-            if kept is None or kept[:2] != (path, groups):
-                kept = self._kept = (path, groups, read_columns(file, self._names, f"{where}: {path.name}", groups))
-        return groups, kept[2]
+    def _columns(self, path: Path, index: int, where: str) -> dict[str, np.ndarray]:
+        kept, block = self._kept, index // NEIGHBOURS
+        if kept is None or kept[:2] != (path, block):
+            between = (EPISODE, block * NEIGHBOURS, (block + 1) * NEIGHBOURS)
+            kept = self._kept = (path, block, read_columns(path, self._names, f"{where}: {path.name}", between))
+        return kept[2]
 
 
-def _frames(info: Info, table: EpisodeTable, number: int, times: np.ndarray, data: Path, groups: list[int], rows: np.ndarray,
-            where: str, camera: str, steps: np.ndarray) -> np.ndarray:
+def _frames(info: Info, table: EpisodeTable, number: int, times: np.ndarray, data: Path, where: str,
+            camera: str, steps: np.ndarray) -> np.ndarray:
     key = info.cameras[camera]
     where = f"{where}: '{camera}'"
     if key not in info.videos:
         wanted = np.unique(steps)
-        with open_parquet(data) as file:
-            encoded = read_images(file, key, groups, rows[wanted], where)
+        index = int(table.episode[number])
+        encoded = read_images(data, key, wanted, where, (EPISODE, index, index + 1))
         decoded = dict(zip(wanted.tolist(), (decode_image(image, where) for image in encoded), strict=True))
         found = [decoded[step] for step in np.asarray(steps).tolist()]
         if len({image.shape for image in found}) > 1:

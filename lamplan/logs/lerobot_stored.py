@@ -30,8 +30,7 @@ class StoredSet:
         paths = self._tables()
         self.files, self.episodes, self.frames = len(paths), 0, 0
         for path in paths:
-            with open_parquet(path) as file:
-                lengths = read_columns(file, ["length"], str(path))["length"]
+            lengths = read_columns(path, ["length"], str(path))["length"]
             self.episodes, self.frames = self.episodes + len(lengths), self.frames + int(lengths.sum())
         self.tasks = self._read_tasks() if paths else []
 

@@ -11,7 +11,7 @@ import numpy as np
 from lamplan.errors import DataError
 from lamplan.logs.files import member, read_json_lines
 from lamplan.logs.lerobot_info import Info
-from lamplan.logs.parquet import open_parquet, read_columns
+from lamplan.logs.parquet import read_columns
 
 # Columns of meta/episodes in v3; each video key has its own four.
 DATA_PLACE = ("data/chunk_index", "data/file_index")
@@ -79,8 +79,7 @@ def _from_parquet(info: Info) -> dict[str, np.ndarray]:
     names = ("episode_index", "length", *DATA_PLACE, *(f"videos/{key}/{part}" for key in sorted(info.videos) for part in VIDEO_PLACE))
     parts = []
     for path in paths:
-        with open_parquet(member(info.root, path.relative_to(info.root).as_posix(), info.where)) as file:
-            parts.append(read_columns(file, names, str(path)))
+        parts.append(read_columns(member(info.root, path.relative_to(info.root).as_posix(), info.where), names, str(path)))
     columns = {name: np.concatenate([part[name] for part in parts]) for name in names}
     for name, values in columns.items():
         whole = not name.endswith("_timestamp")

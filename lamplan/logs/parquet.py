@@ -14,6 +14,8 @@ from lamplan.errors import DataError
 
 # Columns of numbers that claim more than this are damaged or hostile: a million steps of 100 numbers are 0.8 GB.
 MAX_BYTES = 2**30
+Between = tuple[str, int, int]
+"""A column of integers and the bounds, lower in and upper out, of those rows that are wanted."""
 
 
 def require_parquet() -> ModuleType:
@@ -29,64 +31,75 @@ def require_parquet() -> ModuleType:
 def open_parquet(path: Path) -> Iterator[Any]:
     """The file, open for reading; whatever pyarrow finds wrong in it becomes a DataError."""
     parquet = require_parquet()
+    with _refusing(path), parquet.ParquetFile(path) as file:
+        yield file
+
+
+def read_columns(path: Path, names: Sequence[str], where: str, between: Between | None = None) -> dict[str, np.ndarray]:
+    """Columns of a file as arrays (T,) or (T, W), int64 or float64. DataError names what is missing or no number."""
+    import pyarrow as pa
+
+    with _refusing(path):
+        schema, batches = _scan(path, names, where, between, batch_size=2**16)
+        found, size = [], 0
+        for batch in batches:
+            size += batch.nbytes
+            if size > MAX_BYTES:
+                raise DataError(f"{where} unpacks to more than {MAX_BYTES / 2**30:.0f} GiB of numbers at once; it is damaged.")
+            found.append(batch)
+        table = pa.Table.from_batches(found, schema)
+        return {name: _numbers(table.column(name), f"{where}: column '{name}'") for name in names}
+
+
+def read_images(path: Path, name: str, rows: np.ndarray, where: str, between: Between) -> list[bytes]:
+    """Encoded images of a column {bytes, path}, at some of the rows that `between` leaves, reading no further than needed."""
+    found: list[bytes] = []
+    with _refusing(path):
+        first, rows = 0, np.sort(rows)
+        for batch in _scan(path, [name], where, between, batch_size=64)[1]:
+            if not len(rows) or first > rows[-1]:
+                break
+            for row in rows[(rows >= first) & (rows < first + len(batch))] - first:
+                value = batch.column(0)[int(row)].as_py()
+                data = value.get("bytes") if isinstance(value, dict) else value
+                if not isinstance(data, bytes):
+                    raise DataError(f"{where}: '{name}' holds no image in the file at step {first + row} but {type(data).__name__}.")
+                found.append(data)
+            first += len(batch)
+    if len(found) != len(rows):
+        raise DataError(f"{where}: '{name}' has fewer images than states; the file is damaged.")
+    return found
+
+
+@contextmanager
+def _refusing(path: Path) -> Iterator[None]:
     try:
-        with parquet.ParquetFile(path) as file:
-            yield file
+        yield
     # pyarrow's own exceptions derive from these.
     except (OSError, ValueError, KeyError, TypeError, IndexError, NotImplementedError, OverflowError, MemoryError) as error:
         reason = str(error).split("\n", 1)[0]
         raise DataError(f"{path} cannot be read as Parquet ({reason}); it is damaged, unfinished or of another format.") from None
 
 
-def groups_of(file: Any, column: str, value: int) -> list[int]:
-    """Row groups of an open file that may hold `value` in an integer column, by the statistics kept with each."""
-    leaf = next((i for i in range(file.metadata.num_columns) if file.schema.column(i).path == column), None)
-    if leaf is None:  # Whoever reads the column will say that it is missing, or no column of single numbers.
-        return list(range(file.metadata.num_row_groups))
-    chosen = []
-    for group in range(file.metadata.num_row_groups):
-        known = file.metadata.row_group(group).column(leaf).statistics
-        if known is None or not known.has_min_max or known.min <= value <= known.max:
-            chosen.append(group)
-    return chosen
+def _scan(path: Path, names: Sequence[str], where: str, between: Between | None, batch_size: int) -> tuple[Any, Iterator[Any]]:
+    """Schema and batches of some columns, in the order of the rows.
 
+    Row groups that the statistics rule out are not read. Never through `metadata.row_group`: where a damaged footer makes Parquet
+    throw there, pyarrow takes the whole process down.
+    """
+    import pyarrow.dataset as ds
+    from pyarrow.fs import LocalFileSystem
 
-def read_columns(file: Any, names: Sequence[str], where: str, groups: Sequence[int] | None = None) -> dict[str, np.ndarray]:
-    """Columns of an open file as arrays (T,) or (T, W): int64 or float64. DataError names what is missing or no number."""
-    missing = [name for name in names if file.schema_arrow.get_field_index(name) < 0]
+    options = ds.ParquetFragmentScanOptions(pre_buffer=False)
+    fragment = ds.ParquetFileFormat(default_fragment_scan_options=options).make_fragment(str(path.absolute()), LocalFileSystem())
+    schema = fragment.physical_schema
+    missing = [name for name in (*names, *([between[0]] if between else [])) if schema.get_field_index(name) < 0]
     if missing:
-        raise DataError(f"{where} has no column {', '.join(missing)}; it has {', '.join(file.schema_arrow.names)[:300]}.")
-    groups = range(file.metadata.num_row_groups) if groups is None else groups
-    _check_size(file, names, groups, where)
-    table = file.read_row_groups(list(groups), columns=list(names), use_threads=False)
-    return {name: _numbers(table.column(name), f"{where}: column '{name}'") for name in names}
-
-
-def read_images(file: Any, name: str, groups: Sequence[int], rows: np.ndarray, where: str) -> list[bytes]:
-    """Encoded images of a column {bytes, path} at rising rows of some row groups, reading no further than needed."""
-    if file.schema_arrow.get_field_index(name) < 0:
-        raise DataError(f"{where} has no column '{name}'.")
-    found: list[bytes] = []
-    first, rows = 0, np.asarray(rows)
-    for batch in file.iter_batches(batch_size=64, row_groups=list(groups), columns=[name], use_threads=False):
-        inside = rows[(rows >= first) & (rows < first + len(batch))] - first
-        for row in inside:
-            value = batch.column(0)[int(row)].as_py()
-            data = value.get("bytes") if isinstance(value, dict) else value
-            if not isinstance(data, bytes):
-                raise DataError(f"{where}: '{name}' holds no image in the file at row {first + row} but {type(data).__name__}.")
-            found.append(data)
-        first += len(batch)
-        if not len(rows) or first > rows[-1]:
-            break
-    return found
-
-
-def _check_size(file: Any, names: Sequence[str], groups: Sequence[int], where: str) -> None:
-    leaves = [i for i in range(file.metadata.num_columns) if file.schema.column(i).path.split(".list.", 1)[0] in names]
-    claimed = sum(max(file.metadata.row_group(group).column(leaf).total_uncompressed_size, 0) for group in groups for leaf in leaves)
-    if claimed > MAX_BYTES or sum(file.metadata.row_group(group).num_rows for group in groups) > MAX_BYTES // 8:
-        raise DataError(f"{where} claims {claimed / 2**30:.1f} GiB of numbers at once; it is damaged.")
+        raise DataError(f"{where} has no column {', '.join(missing)}, or two of that name; it has {', '.join(schema.names)[:300]}.")
+    chosen = None if between is None else (ds.field(between[0]) >= between[1]) & (ds.field(between[0]) < between[2])
+    scanner = fragment.scanner(columns=list(names), filter=chosen, batch_size=batch_size, use_threads=False, batch_readahead=1,
+                               fragment_readahead=1)
+    return scanner.projected_schema, scanner.to_batches()
 
 
 def _numbers(column: Any, where: str) -> np.ndarray:
