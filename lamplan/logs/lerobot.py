@@ -21,6 +21,7 @@ NAME = "LeRobot data set v2 or v3 (a folder with meta/info.json)"
 TIME, FRAME, EPISODE = "timestamp", "frame_index", "episode_index"
 # Time stamps are float32 multiples of 1 / fps: where they agree so far, the header's round number is the rate.
 RATE_TOLERANCE = 1e-3
+# Episodes whose numbers are read together: LeRobot may have packed a whole file so that one of them costs as much as all.
 NEIGHBOURS = 64
 
 

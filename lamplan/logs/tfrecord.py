@@ -40,10 +40,11 @@ def index_records(path: Path) -> np.ndarray:
     """
     found: list[tuple[int, int]] = []
     try:
-        with path.open("rb") as file:
-            size, place, handle = os.fstat(file.fileno()).st_size, 0, file.fileno()
+        with path.open("rb", buffering=0) as file:
+            size, place = os.fstat(file.fileno()).st_size, 0
             while place < size:
-                head = os.pread(handle, HEAD, place)
+                file.seek(place)
+                head = file.read(HEAD)
                 length = _length(head, path, place)
                 if place + HEAD + length + TAIL > size:
                     raise DataError(f"{path} ends within record {len(found)}; it is cut short, copy it anew.")
@@ -58,7 +59,8 @@ def read_record(path: Path, place: int, length: int) -> bytes:
     """The data of one record, checked against their checksum."""
     try:
         with path.open("rb") as file:
-            data = os.pread(file.fileno(), length + TAIL, place)
+            file.seek(place)
+            data = file.read(length + TAIL)
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error}).") from None
     if len(data) != length + TAIL or struct.unpack("<I", data[length:])[0] != masked_crc(data[:length]):

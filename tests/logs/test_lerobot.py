@@ -292,7 +292,7 @@ def test_a_hundred_thousand_episodes_open_at_once(tmp_path):
     lines = [f'{{"episode_index": {episode}, "tasks": ["push"], "length": 5}}' for episode in range(count)]
     (old / "meta/episodes.jsonl").write_text("\n".join(lines))
     for root in (new, old):
-        begin = time.monotonic()
+        begin = time.process_time()
         log = open_log(root)
         assert len(log) == count and len(log[0]) == 5
-        assert time.monotonic() - begin < 2.0
+        assert time.process_time() - begin < 2.0
