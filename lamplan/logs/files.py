@@ -11,6 +11,7 @@ from lamplan.errors import DataError
 
 # The longest JSON of a real set (features, or one line per episode) has a few megabytes per hundred thousand episodes.
 MAX_JSON_BYTES = 512 * 2**20
+MAX_TEMPLATE = 500
 FIELD = re.compile(r"\{(\w+)(?::0?(\d)d)?\}")
 
 
@@ -41,6 +42,9 @@ def fill(template: str, values: dict[str, str | int], where: str) -> str:
 
     Only the named fields are known, as they stand or with leading zeros: `str.format` would follow attributes as well.
     """
+    if len(template) > MAX_TEMPLATE:
+        raise DataError(f"{where}: the path '{template[:80]}...' has {len(template)} characters; it is damaged.")
+
     def put(match: re.Match[str]) -> str:
         name, width = match.groups()
         if name not in values:

@@ -95,7 +95,7 @@ def _scan(path: Path, names: Sequence[str], where: str, between: Between | None,
     schema = fragment.physical_schema
     missing = [name for name in (*names, *([between[0]] if between else [])) if schema.get_field_index(name) < 0]
     if missing:
-        raise DataError(f"{where} has no column {', '.join(missing)}, or two of that name; it has {', '.join(schema.names)[:300]}.")
+        raise DataError(f"{where} has no column {', '.join(missing)[:300]}, or two of that name; it has {', '.join(schema.names)[:300]}.")
     chosen = None if between is None else (ds.field(between[0]) >= between[1]) & (ds.field(between[0]) < between[2])
     scanner = fragment.scanner(columns=list(names), filter=chosen, batch_size=batch_size, use_threads=False, batch_readahead=1,
                                fragment_readahead=1)
