@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 import envs  # noqa: F401  (registers the worlds)
 from lamplan.errors import InputError, LamplanError
-from lamplan.logs import LogWriter
+from lamplan.logs import open_writer
 
 WORLDS = {"tabletop": "lamplan/Tabletop-v0", "rover": "lamplan/Rover-v0"}
 # Seeds from here on belong to benchmarks; recordings for training stay below.
@@ -51,7 +51,7 @@ def record(world_id: str, options: dict[str, Any], out: Path, episodes: int, see
     if seed < FIRST_HELD_OUT_SEED < seed + episodes:
         raise InputError(f"seeds {seed} to {seed + episodes - 1} run into those held out for benchmarks (from {FIRST_HELD_OUT_SEED}).")
     out.parent.mkdir(parents=True, exist_ok=True)
-    with gym.make(world_id, **options) as world, LogWriter(out, world.unwrapped.robot_spec, world_id) as log:
+    with gym.make(world_id, **options) as world, open_writer(out, world.unwrapped.robot_spec, world_id) as log:
         missing = [index for index in range(episodes) if index not in log.finished()]
         with _episodes(world, world_id, options, [(index, seed + index, steps) for index in missing], workers) as recorded:
             for index, episode in tqdm(recorded, total=episodes, initial=episodes - len(missing), desc=out.name, unit="episode"):
@@ -84,7 +84,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--env", choices=sorted(WORLDS), required=True)
     parser.add_argument("--episodes", type=int, required=True)
     parser.add_argument("--seed", type=int, default=0, help="of the first episode")
-    parser.add_argument("--out", type=Path, required=True, help="HDF5 file; an unfinished recording is continued")
+    parser.add_argument("--out", type=Path, required=True, help="HDF5 file, or folder for a LeRobot data set; continued if unfinished")
     parser.add_argument("--steps", type=int, default=24, help="per episode")
     parser.add_argument("--workers", type=int, default=1, help="processes")
     parser.add_argument("--image-size", type=int, default=128)

@@ -58,7 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     shard.set_defaults(run=_shard)
 
     fit = commands.add_parser("fit", help="fit a robot's controller to its logs")
-    fit.add_argument("logs", type=Path, nargs="+", metavar="LOG", help="robomimic-layout HDF5 files with images")
+    fit.add_argument("logs", type=Path, nargs="+", metavar="LOG", help="robot logs with images: robomimic HDF5, LeRobot or RLDS")
     fit.add_argument("--robot", required=True, help="a folder with robot.toml, or its name under controllers/")
     fit.add_argument("--checkpoint", type=Path, default=Path("checkpoints/wild-small"))
     fit.add_argument("--out", type=Path, help="where curves and state are kept (default: runs/fit-ROBOT-CHECKPOINT)")

@@ -2,7 +2,9 @@
 
 from lamplan.logs.check import check_limits
 from lamplan.logs.episode import Episode
+from lamplan.logs.lerobot_writer import LeRobotWriter
 from lamplan.logs.open import open_log
+from lamplan.logs.record import open_writer
 from lamplan.logs.writer import LogWriter
 
-__all__ = ["Episode", "LogWriter", "check_limits", "open_log"]
+__all__ = ["Episode", "LeRobotWriter", "LogWriter", "check_limits", "open_log", "open_writer"]

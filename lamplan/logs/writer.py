@@ -12,9 +12,10 @@ from typing import Any, Self
 
 import numpy as np
 
-from lamplan.errors import DataError, InputError
+from lamplan.errors import DataError
 from lamplan.logs.hdf5 import open_hdf5, require_h5py
-from lamplan.logs.robomimic import DEMO, IMAGE, STATE, demo_names
+from lamplan.logs.recorded import check_recorded
+from lamplan.logs.robomimic import DEMO, STATE, demo_names
 from lamplan.robot import RobotSpec
 
 
@@ -48,7 +49,7 @@ class LogWriter:
         Raises InputError on wrong shapes or types; then nothing is written.
         """
         states, actions = np.asarray(states, dtype=np.float64), np.asarray(actions, dtype=np.float64)
-        self._check(frames, states, actions)
+        check_recorded(self._robot, frames, states, actions)
         index = max(self.finished(), default=-1) + 1 if index is None else index
         target = self.parts / f"demo_{index}.hdf5"
         unfinished = target.with_suffix(f".{os.getpid()}.tmp")
@@ -107,20 +108,3 @@ class LogWriter:
                 raise DataError(f"{self.path} exists and is no log of {self._robot.name} in {self._env_args['env_name']} at "
                                 f"{self._robot.rate_hz:g} Hz; choose another name or move it away.")
             return {int(name.removeprefix("demo_")) for name in demo_names(data)}
-
-    def _check(self, frames: Mapping[str, np.ndarray], states: np.ndarray, actions: np.ndarray) -> None:
-        length = len(states)
-        wanted = {"states": (states, self._robot.state_dim), "actions": (actions, self._robot.action_dim)}
-        for key, (values, width) in wanted.items():
-            if values.shape != (length, width) or length == 0:
-                raise InputError(f"{key} of {self._robot.name} must have shape (T, {width}), T the same for states and actions and "
-                                 f"at least 1; found {values.shape}.")
-            if not np.isfinite(values).all():
-                raise InputError(f"{key} hold a NaN or an infinity; an episode with one is not recorded.")
-        if not frames:
-            raise InputError(f"an episode needs the images of at least one camera, by observation key such as '{self._robot.camera}'.")
-        for key, images in frames.items():
-            if not key.endswith(IMAGE) or "/" in key:
-                raise InputError(f"the observation key '{key}' must end in '{IMAGE}'.")
-            if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3 or len(images) != length:
-                raise InputError(f"'{key}' must be uint8 images ({length}, H, W, 3), one per state; found {images.dtype} {images.shape}.")
