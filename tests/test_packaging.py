@@ -25,7 +25,7 @@ ROOMS = {
     "controllers": MODEL | {"robot"},
     "search": {"errors"},
     "rollout": MODEL | {"search"},
-    "logs": PLAIN,
+    "logs": PLAIN | {"images", "video"},
     "report": PLAIN | {"video"},
     "train": MODEL | {"controllers", "images", "rollout", "robot", "logs", "video", "report"},
     "planner": MODEL | {"controllers", "images", "rollout", "robot", "search", "report"},
