@@ -21,7 +21,7 @@ from lamplan.errors import DataError
 # A day of poses at 4 Hz is 8 MB. The other bounds keep a hostile file from costing more than seconds: what it may tell us to do
 # is far less bounded than its size.
 MAX_BYTES = 2**24
-MAX_INSTRUCTIONS = 1_000_000
+MAX_INSTRUCTIONS = 500_000
 MAX_TEXT = 2**28
 MAX_DIMENSIONS = 8
 NUMERIC = re.compile(r"[<>|=]?([iu][1248]|f[248]|b1)")
