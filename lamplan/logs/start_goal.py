@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import tokenize
 import zipfile
 import zlib
 from functools import partial
@@ -19,6 +20,9 @@ CAMERA = "exterior_image"
 # The file keeps no clock. Its step is read as one of the model's, a quarter of a second, as in the example that it comes from.
 RATE_HZ = 4.0
 MAX_BYTES = 2**28
+# NumPy reads an array's header with Python's own parser, which adds its errors to those of the archive.
+BROKEN = (OSError, ValueError, LookupError, EOFError, TypeError, AttributeError, SyntaxError, RuntimeError, MemoryError, OverflowError,
+          tokenize.TokenError, zlib.error, zipfile.BadZipFile)
 
 
 def recognises(path: Path) -> bool:
@@ -35,8 +39,7 @@ def read(path: Path) -> list[Episode]:
     try:
         with zipfile.ZipFile(path) as archive:
             images, states = (_array(archive, name) for name in ("observations.npy", "states.npy"))
-    except (OSError, ValueError, LookupError, EOFError, TypeError, SyntaxError, MemoryError, OverflowError, RuntimeError, zlib.error,
-            zipfile.BadZipFile) as error:
+    except BROKEN as error:
         raise DataError(f"{path} cannot be read as a NumPy archive ({str(error)[:200]}); it is damaged or of another format.") from None
     if images.dtype != np.uint8 or images.ndim != 5 or images.shape[4] != 3 or 0 in images.shape:
         raise DataError(f"{path}: 'observations' must be uint8 images (B, T, H, W, 3), found {images.dtype} {images.shape}.")

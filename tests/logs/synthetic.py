@@ -31,6 +31,7 @@ def film(path: Path, frames: np.ndarray, fps: int = 60, codec: str = "mpeg4", **
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=Fraction(fps), options=options)
         stream.height, stream.width = frames.shape[1:3]
+        stream.bit_rate = 4_000_000
         stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
         stream.codec_context.thread_count = 1
         for image in frames:

@@ -128,5 +128,5 @@ def test_real_videos(shared_data):
     for path in sorted((shared_data / "videos").glob("*.mp4")):
         with av.open(str(path)) as container:
             expected = np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
-        order = np.random.default_rng(0).permutation(len(expected))
+        order = np.random.default_rng(0).permutation(len(expected))[:8]
         np.testing.assert_array_equal(read_frames(path, order, len(expected)), expected[order])

@@ -170,7 +170,8 @@ def test_a_hostile_pickle_does_nothing(tmp_path, name):
 
 def test_lists_of_numbers_count_as_arrays(tmp_path):
     table = {"position": [[1, 2.0], (3, 4)], "rows": [np.arange(2.0), np.arange(2.0)], "yaw": [0.5, 1], "flag": [True],
-             "ragged": [[1], [2, 3]], "text": ["a"], "fortran": np.asfortranarray(np.arange(6).reshape(2, 3)), "big_endian": np.arange(3, dtype=">i2"), "none": None}
+             "ragged": [[1], [2, 3]], "text": ["a"], "none": None,
+             "fortran": np.asfortranarray(np.arange(6).reshape(2, 3)), "big_endian": np.arange(3, dtype=">i2")}
     path = tmp_path / "a.pkl"
     for protocol in range(6):
         path.write_bytes(pickle.dumps(table, protocol=protocol))

@@ -1,0 +1,93 @@
+"""`python -m tests.logs.fuzz FOLDER COUNT SEED`: reads spoilt logs of every format and prints what came of them as JSON.
+
+A program of its own, so that a crash of the interpreter, a hang or a flood of memory is seen from outside.
+"""
+
+import json
+import os
+import random
+import resource
+import sys
+import time
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from lamplan.errors import LamplanError
+from lamplan.logs import open_log
+from tests.logs import damage, helpers, synthetic
+
+STEPS = 6
+FORMATS = {
+    "droid": lambda folder: synthetic.droid(folder, STEPS),
+    "franka": lambda folder: synthetic.franka(folder, STEPS),
+    "recon": lambda folder: synthetic.recon(folder / "jackal.hdf5", STEPS, "variable"),
+    "recon_fixed": lambda folder: synthetic.recon(folder / "jackal.hdf5", STEPS),
+    "recon_pictures": lambda folder: synthetic.recon_pictures(folder, STEPS),
+    "start_goal": lambda folder: synthetic.start_goal(folder / "pair.npz"),
+    "robomimic": lambda folder: helpers.write_log(folder / "log.hdf5", 2),
+}
+FORBIDDEN = {
+    "pickle.find_class", "subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.fork", "socket.connect", "ctypes.dlopen",
+}
+
+
+def watch(allowed: tuple[Path, ...]) -> list[str]:
+    """Notes every attempt to run a program, to unpickle, to connect, or to write outside of `allowed`."""
+    seen: list[str] = []
+
+    def hook(event: str, arguments: tuple) -> None:
+        if event in FORBIDDEN:
+            seen.append(f"{event} {arguments}")
+        elif event == "open" and isinstance(arguments[0], str) and arguments[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT) \
+                and not any(Path(arguments[0]).is_relative_to(place) for place in allowed):
+            seen.append(f"write {arguments[0]}")
+
+    sys.addaudithook(hook)
+    return seen
+
+
+def read(folder: Path) -> None:
+    """Everything that a training would read."""
+    single = [path for path in folder.iterdir() if path.suffix in (".hdf5", ".npz")]
+    for episode in open_log(single[0] if single else folder):
+        assert len(episode) == len(episode.states) and np.isfinite(episode.states).all() and not (episode.states == damage.CANARY).any()
+        assert episode.actions is None or np.isfinite(episode.actions).all() or np.abs(episode.states).max() > 1e100
+        assert episode.rate_hz > 0 and episode.cameras
+        for camera in episode.cameras:
+            assert len(episode.frames(camera, np.array([0, len(episode) - 1]))) == 2
+            assert len(episode.frames(camera)) == len(episode)
+
+
+def main() -> None:
+    root, count, seed = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+    with h5py.File(root / "canary.h5", "w") as file:
+        file["values"] = np.full((64, 64), damage.CANARY)
+    originals = {name: root / f"{name}.original" for name in FORMATS}
+    for name, make in FORMATS.items():
+        originals[name].mkdir()
+        make(originals[name])
+        read(originals[name])
+    found, attempts = {}, watch((root, Path(os.environ["XDG_CACHE_HOME"]), Path(os.devnull)))
+    for name in FORMATS:
+        outcome = {"read": 0, "refused": 0, "slowest_s": 0.0}
+        for number in range(count):
+            rng = random.Random(f"{name}/{seed}/{number}")
+            damage.copy(originals[name], root / "spoilt")
+            damage.spoil(root / "spoilt", rng)
+            (root / "now.txt").write_text(f"{name} {seed} {number}")
+            began = time.monotonic()
+            try:
+                read(root / "spoilt")
+                outcome["read"] += 1
+            except LamplanError as error:
+                assert "spoilt" in str(error), error
+                outcome["refused"] += 1
+            outcome["slowest_s"] = max(outcome["slowest_s"], time.monotonic() - began)
+        found[name] = outcome
+    print(json.dumps({"formats": found, "attempts": attempts, "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}))
+
+
+if __name__ == "__main__":
+    main()
