@@ -29,6 +29,8 @@ KEPT_BYTES = 32 * 2**20
 # What PyAV raises on damaged files. Lists of times are small and may be kept for many files.
 BROKEN = (av.error.FFmpegError, ValueError, OverflowError, MemoryError)
 LISTED_FILMS = 256
+# A seek empties the decoder, which must then be filled again: over fewer frames than this it is quicker to decode on.
+SEEK_FRAMES = 16
 
 
 @dataclass(frozen=True)
@@ -49,9 +51,9 @@ class FrameTable:
 class Film:
     """One open video. Reading goes on from where it stopped whenever that is nearer than the last key frame."""
 
-    def __init__(self, path: Path, table: FrameTable) -> None:
+    def __init__(self, path: Path, table: FrameTable, container: InputContainer, stream: VideoStream) -> None:
         self.path, self.table = path, table
-        self._container, self._stream = open_container(path)
+        self._container, self._stream = container, stream
         self._decoder: Iterator[VideoFrame] | None = None
         self._last = -1
         self._scaler = VideoReformatter()
@@ -59,10 +61,15 @@ class Film:
         self._lock = threading.Lock()
 
     def frames(self, numbers: np.ndarray) -> np.ndarray:
-        """Images (K, H, W, 3) uint8 of the frames (K,)."""
+        """Images (K, H, W, 3) uint8 of the frames (K,), K at least 1."""
+        images: np.ndarray | None = None
         with self._lock:
-            found = {number: self._frame(number) for number in np.unique(numbers).tolist()}
-        return np.stack([found[number] for number in numbers.tolist()])
+            for place in np.argsort(numbers, kind="stable").tolist():
+                image = self._frame(int(numbers[place]))
+                images = np.empty((len(numbers), *image.shape), np.uint8) if images is None else images
+                images[place] = image
+        assert images is not None, "at least one frame is asked for"
+        return images
 
     def _frame(self, number: int) -> np.ndarray:
         image = self._kept.pop(number, None)
@@ -77,7 +84,7 @@ class Film:
         key = int(self.table.keys[number])
         # A seek may land behind its target where a file's own list of key frames is wrong; from the very start nothing is missed.
         for start in (key, 0):
-            if self._decoder is None or not start - 1 <= self._last < number:
+            if self._decoder is None or not start - SEEK_FRAMES <= self._last < number:
                 self._container.seek(int(self.table.starts[start]), stream=self._stream, backward=True)
                 self._decoder, self._last = self._container.decode(self._stream), -1
             frame = self._advance(number)
@@ -104,15 +111,17 @@ def read_frames(path: Path, numbers: np.ndarray, count: int | None = None) -> np
     count: how many frames the video must have, one for each recorded state. Raises DataError when it has another number of
     them, or is missing or damaged.
     """
-    numbers, total = np.asarray(numbers, dtype=np.int64), len(frame_times(path))
+    numbers = np.asarray(numbers, dtype=np.int64)
+    film = _opened(path)
+    total = len(film.table.ticks)
     if count is not None and total != count:
         raise DataError(f"{path} has {total} frames for {count} recorded states; there must be one frame per state. "
                         "Copy or export the video anew, or leave this episode out.")
     if len(numbers) and (numbers.min() < 0 or numbers.max() >= total):
         raise InputError(f"{path} has frames 0 to {total - 1}; asked for {numbers.min()} to {numbers.max()}.")
     try:
-        # A look at one frame also tells the size of none.
-        return _film(*_identity(path)).frames(numbers) if len(numbers) else _film(*_identity(path)).frames(np.zeros(1, np.int64))[:0]
+        # One frame also tells the size of none.
+        return film.frames(numbers) if len(numbers) else film.frames(np.zeros(1, np.int64))[:0]
     except BROKEN as error:
         _film.cache_clear()
         raise _unreadable(path, error) from None
@@ -120,10 +129,7 @@ def read_frames(path: Path, numbers: np.ndarray, count: int | None = None) -> np
 
 def frame_times(path: Path) -> np.ndarray:
     """Times (N,) of all frames in seconds after the first, by the video's own stamps and not by the rate in its header."""
-    try:
-        table = _table(*_identity(path))
-    except BROKEN as error:
-        raise _unreadable(path, error) from None
+    table = _opened(path).table
     return (table.ticks - table.ticks[0]) * table.tick_s
 
 
@@ -144,14 +150,11 @@ def open_container(path: Path) -> tuple[InputContainer, VideoStream]:
     return container, stream
 
 
-@lru_cache(LISTED_FILMS)
-def _table(path: Path, *_identity: int) -> FrameTable:
+def _list_frames(container: InputContainer, stream: VideoStream) -> FrameTable:
     """Lists all frames from the container alone, without decoding."""
-    container, stream = open_container(path)
-    with container:
-        rows = [(stamp, packet.is_keyframe, stamp if packet.dts is None else packet.dts) for packet in container.demux(stream)
-                if packet.size and not packet.is_discard and (stamp := _stamp(packet, container)) is not None]
-        tick_s = float(stream.time_base or 0)
+    rows = [(stamp, packet.is_keyframe, stamp if packet.dts is None else packet.dts) for packet in container.demux(stream)
+            if packet.size and not packet.is_discard and (stamp := _stamp(packet, container)) is not None]
+    tick_s = float(stream.time_base or 0)
     if not rows or not tick_s > 0:
         raise ValueError("it has no frame with a time stamp")
     ticks, first = np.unique(np.array([row[0] for row in rows], np.int64), return_index=True)
@@ -160,23 +163,41 @@ def _table(path: Path, *_identity: int) -> FrameTable:
     return FrameTable(ticks, keys, np.array([row[2] for row in rows], np.int64)[first], tick_s)
 
 
+_tables: dict[tuple[Path, int, int], FrameTable] = {}
+
+
 @lru_cache(OPEN_FILMS)
-def _film(path: Path, *identity: int) -> Film:
-    return Film(path, _table(path, *identity))
+def _film(path: Path, changed_ns: int, size: int) -> Film:
+    """The video at a path; its time of change and size tell it from another one there."""
+    container, stream = open_container(path)
+    key = path, changed_ns, size
+    table = _tables.pop(key, None) or _list_frames(container, stream)
+    _tables[key] = table
+    for old in list(_tables)[:-LISTED_FILMS]:
+        _tables.pop(old, None)
+    return Film(path, table, container, stream)
+
+
+def _opened(path: Path) -> Film:
+    try:
+        about = path.stat()
+    except OSError:
+        raise DataError(f"no video at {path}.") from None
+    try:
+        return _film(path, about.st_mtime_ns, about.st_size)
+    except BROKEN as error:
+        raise _unreadable(path, error) from None
+
+
+def forget() -> None:
+    """Closes all videos and forgets what is known of them, as a new process begins."""
+    _film.cache_clear()
+    _tables.clear()
 
 
 # A child process shares its parent's position in every open file, so it must open its own.
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_film.cache_clear)
-
-
-def _identity(path: Path) -> tuple[Path, int, int]:
-    """A file and what changes when it is written anew."""
-    try:
-        about = path.stat()
-    except OSError:
-        raise DataError(f"no video at {path}.") from None
-    return path, about.st_mtime_ns, about.st_size
 
 
 def _stamp(piece: av.Packet | VideoFrame, container: InputContainer) -> int | None:

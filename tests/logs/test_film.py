@@ -49,7 +49,7 @@ def test_any_order_gives_the_same_frames(films, name):
     @settings(max_examples=25, deadline=None)
     @given(st.lists(st.lists(st.integers(0, COUNT - 1), max_size=8), max_size=4))
     def check(reads):
-        film._film.cache_clear()
+        film.forget()
         for numbers in reads:
             np.testing.assert_array_equal(read_frames(path, np.array(numbers, int), COUNT), expected[numbers])
 
@@ -61,7 +61,7 @@ def test_a_step_forward_does_not_seek(films, monkeypatch):
     decoded = []
     advance = film.Film._advance
     monkeypatch.setattr(film.Film, "_advance", lambda self, number: decoded.append(number - self._last) or advance(self, number))
-    film._film.cache_clear()
+    film.forget()
     for number in range(COUNT):
         np.testing.assert_array_equal(read_frames(path, np.array([number]))[0], expected[number])
     assert decoded == [1] * COUNT, "each frame was decoded once"
@@ -72,10 +72,10 @@ def test_a_step_forward_does_not_seek(films, monkeypatch):
 def test_kept_images_stay_within_their_bound(films, monkeypatch):
     path, expected = films["h264.mp4"]
     monkeypatch.setattr(film, "KEPT_BYTES", 5 * expected[0].nbytes)
-    film._film.cache_clear()
+    film.forget()
     np.testing.assert_array_equal(read_frames(path, np.arange(COUNT)), expected)
     np.testing.assert_array_equal(read_frames(path, np.array([0, 69, 35])), expected[[0, 69, 35]])
-    assert len(film._film(*film._identity(path))._kept) == 5
+    assert len(film._opened(path)._kept) == 5
 
 
 def test_a_returned_image_may_be_changed(films):
@@ -119,7 +119,7 @@ def test_wrong_counts_and_files_are_named(films, tmp_path):
 def test_a_claimed_size_beyond_reason_is_refused(films, tmp_path, monkeypatch):
     path, _ = films["droid.mp4"]
     monkeypatch.setattr(film, "MAX_PIXELS", 48 * 64 - 1)
-    film._table.cache_clear()
+    film.forget()
     with pytest.raises(DataError, match="64 x 48 pixels"):
         frame_times(path)
 
