@@ -67,6 +67,8 @@ class Film:
             for place in np.argsort(numbers, kind="stable").tolist():
                 image = self._frame(int(numbers[place]))
                 images = np.empty((len(numbers), *image.shape), np.uint8) if images is None else images
+                if image.shape != images.shape[1:]:
+                    raise ValueError("its frames differ in size")
                 images[place] = image
         assert images is not None, "at least one frame is asked for"
         return images
@@ -184,7 +186,7 @@ def _opened(path: Path) -> Film:
     except OSError:
         raise DataError(f"no video at {path}.") from None
     try:
-        return _film(path, about.st_mtime_ns, about.st_size)
+        return _film(path.absolute(), about.st_mtime_ns, about.st_size)
     except BROKEN as error:
         raise _unreadable(path, error) from None
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from lamplan.errors import DataError
+from lamplan.logs.guarded import GuardedFile
 
 # An array that claims more than this is damaged or hostile: an hour of 256 px images at 10 Hz is 7 GB.
 MAX_BYTES = 16 * 2**30
@@ -36,7 +37,7 @@ def open_hdf5(path: Path) -> Iterator[Any]:
     """The file, open for reading; whatever h5py finds wrong in it becomes a DataError."""
     h5py = require_h5py()
     try:
-        with h5py.File(path, "r") as file:
+        with GuardedFile(path) as guarded, h5py.File(guarded, "r") as file:
             yield file
     except (OSError, KeyError, RuntimeError, ValueError, TypeError) as error:
         raise DataError(f"{path} cannot be read as HDF5 ({error}); it is damaged, unfinished or of another format.") from None
@@ -142,28 +143,23 @@ def images_at(images: Any, steps: np.ndarray) -> np.ndarray:
 
 
 def encoded_set(group: Any, name: str, where: str) -> Any:
-    """Data set `name` of T encoded images: fixed or variable strings, opaque bytes, or rows of uint8. None when absent."""
-    h5py, found = require_h5py(), child(group, name, where)
+    """Data set `name` of T encoded images, each a string of fixed length or opaque bytes; None when absent."""
+    found = child(group, name, where)
     if found is None:
         return None
-    if not isinstance(found, h5py.Dataset):
+    if not isinstance(found, require_h5py().Dataset):
         raise DataError(f"{where}: '{name}' must be a data set, found a group.")
     kind = found.dtype
-    rows = found.ndim == 2 and kind == np.uint8
-    strings = found.ndim == 1 and (kind.kind == "S" or (kind.kind == "V" and kind.names is None and kind.subdtype is None)
-                                   or h5py.check_string_dtype(kind) is not None or h5py.check_vlen_dtype(kind) == np.uint8)
-    if not (rows or strings) or 0 in found.shape:
+    if found.ndim != 1 or len(found) == 0 or not (kind.kind == "S" or (kind.kind == "V" and kind.names is None and kind.subdtype is None)):
         raise DataError(f"{where}: '{name}' must hold T encoded images as bytes, found values of type {kind} and shape {found.shape}.")
-    if kind.itemsize * (found.shape[1] if rows else 1) > MAX_ENCODED_BYTES:
-        raise DataError(f"{where}: '{name}' claims images of {kind.itemsize * math.prod(found.shape[1:]) >> 20} MB each; "
-                        "the file is damaged.")
+    if kind.itemsize > MAX_ENCODED_BYTES:
+        raise DataError(f"{where}: '{name}' claims images of {kind.itemsize >> 20} MB each; the file is damaged.")
     return _plain(found, name, where)
 
 
 def encoded_at(images: Any, step: int) -> bytes:
     """The bytes of one image of an `encoded_set`."""
-    value = images[step]
-    return value if isinstance(value, bytes) else value.encode("utf-8", "surrogateescape") if isinstance(value, str) else value.tobytes()
+    return images[step].tobytes()
 
 
 def holds(path: Path, name: str) -> bool:

@@ -1,4 +1,4 @@
-"""`python -m tests.logs.fuzz FOLDER COUNT SEED`: reads spoilt logs of every format and prints what came of them as JSON.
+"""`python -m tests.logs.fuzz FOLDER COUNT SEED [FORMAT ...]`: reads spoilt logs and prints what came of them as JSON.
 
 A program of its own, so that a crash of the interpreter, a hang or a flood of memory is seen from outside.
 """
@@ -22,8 +22,7 @@ STEPS = 6
 FORMATS = {
     "droid": lambda folder: synthetic.droid(folder, STEPS),
     "franka": lambda folder: synthetic.franka(folder, STEPS),
-    "recon": lambda folder: synthetic.recon(folder / "jackal.hdf5", STEPS, "variable"),
-    "recon_fixed": lambda folder: synthetic.recon(folder / "jackal.hdf5", STEPS),
+    "recon": lambda folder: synthetic.recon(folder / "jackal.hdf5", STEPS),
     "recon_pictures": lambda folder: synthetic.recon_pictures(folder, STEPS),
     "start_goal": lambda folder: synthetic.start_goal(folder / "pair.npz"),
     "robomimic": lambda folder: helpers.write_log(folder / "log.hdf5", 2),
@@ -64,13 +63,14 @@ def main() -> None:
     root, count, seed = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
     with h5py.File(root / "canary.h5", "w") as file:
         file["values"] = np.full((64, 64), damage.CANARY)
-    originals = {name: root / f"{name}.original" for name in FORMATS}
-    for name, make in FORMATS.items():
+    names = sys.argv[4:] or list(FORMATS)
+    originals = {name: root / f"{name}.original" for name in names}
+    for name in names:
         originals[name].mkdir()
-        make(originals[name])
+        FORMATS[name](originals[name])
         read(originals[name])
     found, attempts = {}, watch((root, Path(os.environ["XDG_CACHE_HOME"]), Path(os.devnull)))
-    for name in FORMATS:
+    for name in names:
         outcome = {"read": 0, "refused": 0, "slowest_s": 0.0}
         for number in range(count):
             rng = random.Random(f"{name}/{seed}/{number}")

@@ -98,20 +98,13 @@ def rover_states(steps: int = STEPS) -> np.ndarray:
     return np.stack([0.2 * t, 0.01 * t**2, 0.05 * t], axis=1)
 
 
-def recon(path: Path, steps: int = STEPS, store: str = "fixed") -> Path:
-    """One RECON trajectory; `store` says how its JPEGs are kept: as fixed or variable strings, opaque bytes or rows of uint8."""
+def recon(path: Path, steps: int = STEPS, store: str = "S") -> Path:
+    """One RECON trajectory, its JPEGs as strings of fixed length (S), as published, or as opaque bytes (V)."""
     path.parent.mkdir(parents=True, exist_ok=True)
     encoded = [jpeg(image) for image in pictures(0, steps)]
     longest, states = max(map(len, encoded)), rover_states(steps)
     with h5py.File(path, "w") as file:
-        if store == "variable":
-            images = file.create_dataset("images/rgb_left", (steps,), h5py.vlen_dtype(np.uint8))
-            for step, content in enumerate(encoded):
-                images[step] = np.frombuffer(content, np.uint8)
-        elif store == "rows":
-            file["images/rgb_left"] = np.stack([np.frombuffer(content.ljust(longest, b"\0"), np.uint8) for content in encoded])
-        else:
-            file["images/rgb_left"] = np.array(encoded, f"S{longest}" if store == "fixed" else f"V{longest}")
+        file["images/rgb_left"] = np.array(encoded, f"{store}{longest}")
         file["images/thermal"] = np.zeros((steps, 32, 32))
         file["jackal/position"] = np.concatenate([states[:, :2], np.zeros((steps, 1))], axis=1)
         file["jackal/yaw"] = states[:, 2]

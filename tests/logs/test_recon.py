@@ -13,7 +13,7 @@ from lamplan.logs.pickled import read_pickle
 from tests.logs.synthetic import STEPS, grey, recon, recon_pictures, rover_states
 
 
-@pytest.mark.parametrize("store", ["fixed", "variable", "opaque", "rows"])
+@pytest.mark.parametrize("store", ["S", "V"])
 def test_a_trajectory_is_read_to_known_values(tmp_path, store):
     (found,) = open_log(recon(tmp_path / "jackal_2019.hdf5", store=store))
     np.testing.assert_allclose(found.states, rover_states())
