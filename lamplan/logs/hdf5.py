@@ -39,7 +39,7 @@ def open_hdf5(path: Path) -> Iterator[Any]:
     try:
         with GuardedFile(path) as guarded, h5py.File(guarded, "r") as file:
             yield file
-    except (OSError, KeyError, RuntimeError, ValueError, TypeError) as error:
+    except (OSError, LookupError, RuntimeError, ValueError, TypeError, OverflowError, MemoryError) as error:
         raise DataError(f"{path} cannot be read as HDF5 ({error}); it is damaged, unfinished or of another format.") from None
 
 
