@@ -37,14 +37,12 @@ SEEK_FRAMES = 16
 class FrameTable:
     """What the N frames of a video are called, in order of presentation.
 
-    ticks:  (N,) time stamps, increasing, each `tick_s` seconds long.
-    keys:   (N,) number of the key frame at which decoding must begin to reach frame n.
-    starts: (N,) where to seek for frame n to be the first; only right for key frames.
+    ticks: (N,) time stamps, increasing, each `tick_s` seconds long.
+    keys:  (N,) number of the key frame at which decoding must begin to reach frame n.
     """
 
     ticks: np.ndarray
     keys: np.ndarray
-    starts: np.ndarray
     tick_s: float
 
 
@@ -87,7 +85,7 @@ class Film:
         # A seek may land behind its target where a file's own list of key frames is wrong; from the very start nothing is missed.
         for start in (key, 0):
             if self._decoder is None or not start - SEEK_FRAMES <= self._last < number:
-                self._container.seek(int(self.table.starts[start]), stream=self._stream, backward=True)
+                self._container.seek(int(self.table.ticks[start]), stream=self._stream, backward=True)
                 self._decoder, self._last = self._container.decode(self._stream), -1
             frame = self._advance(number)
             if frame is not None:
@@ -154,7 +152,7 @@ def open_container(path: Path) -> tuple[InputContainer, VideoStream]:
 
 def _list_frames(container: InputContainer, stream: VideoStream) -> FrameTable:
     """Lists all frames from the container alone, without decoding."""
-    rows = [(stamp, packet.is_keyframe, stamp if packet.dts is None else packet.dts) for packet in container.demux(stream)
+    rows = [(stamp, packet.is_keyframe) for packet in container.demux(stream)
             if packet.size and not packet.is_discard and (stamp := _stamp(packet, container)) is not None]
     tick_s = float(stream.time_base or 0)
     if not rows or not tick_s > 0:
@@ -162,7 +160,7 @@ def _list_frames(container: InputContainer, stream: VideoStream) -> FrameTable:
     ticks, first = np.unique(np.array([row[0] for row in rows], np.int64), return_index=True)
     is_key = np.array([row[1] for row in rows])[first]
     keys = np.maximum.accumulate(np.where(is_key, np.arange(len(ticks)), 0))
-    return FrameTable(ticks, keys, np.array([row[2] for row in rows], np.int64)[first], tick_s)
+    return FrameTable(ticks, keys, tick_s)
 
 
 _tables: dict[tuple[Path, int, int], FrameTable] = {}

@@ -1,7 +1,8 @@
 """A file for HDF5 to read through, which stops it where damage would make it run for ever.
 
 HDF5 keeps text of variable length in heaps, lists of objects one after another. A free object of size 0 in such a list, as a few
-zeroed bytes make it, sends the library (2.0) round and round on the spot, where nothing but a kill ends it.
+zeroed bytes make it, or one so large that the sum of sizes overflows, sends the library (2.0) round and round on the spot, where nothing
+but a kill ends it.
 """
 
 from __future__ import annotations
@@ -39,6 +40,6 @@ class GuardedFile(io.FileIO):
         while place + OBJECT.size <= len(heap):
             index, _, _, length = OBJECT.unpack_from(heap, place)
             step = OBJECT.size + (length + 7) // 8 * 8 if index else length
-            if step == 0:
-                raise OSError(f"the heap at byte {start} has an object without size")
+            if step == 0 or place + step > size:
+                raise OSError(f"the heap at byte {start} has an object of the impossible size {length}")
             place += step

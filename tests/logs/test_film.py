@@ -69,6 +69,26 @@ def test_a_step_forward_does_not_seek(films, monkeypatch):
     assert len(decoded) == COUNT, "all of them were still there"
 
 
+@pytest.mark.parametrize("name", ["droid.mp4", "h264.mp4", "h264.mkv", "vp9.webm", "motion.avi"])
+def test_a_seek_goes_to_the_last_key_frame_and_no_farther(films, monkeypatch, name):
+    path, _ = films[name]
+    decoded: list[int] = []
+    stamp = film._stamp
+
+    def counted(piece, container):
+        if isinstance(piece, av.VideoFrame):
+            decoded.append(piece.pts)
+        return stamp(piece, container)
+
+    monkeypatch.setattr(film, "_stamp", counted)
+    for number in (69, 45, 20, 33, 2):
+        film.forget()
+        key = film._opened(path).table.keys[number]
+        decoded.clear()
+        read_frames(path, np.array([number]))
+        assert len(decoded) == number - key + 1
+
+
 def test_kept_images_stay_within_their_bound(films, monkeypatch):
     path, expected = films["h264.mp4"]
     monkeypatch.setattr(film, "KEPT_BYTES", 5 * expected[0].nbytes)

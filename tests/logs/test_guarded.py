@@ -43,5 +43,12 @@ def test_a_heap_without_end_is_refused_wherever_it_stands(tmp_path, place):
 def test_what_lies_beyond_the_piece_is_looked_at_too(tmp_path):
     long = heap((1, 6000), size=8192)
     assert read(tmp_path / "a", long, piece=512) == long[:512]
-    with pytest.raises(OSError, match="object without size"):
+    with pytest.raises(OSError, match="impossible size 0"):
         read(tmp_path / "a", long[:6032] + bytes(8192 - 6032), piece=512)
+
+
+def test_a_size_that_overflows_is_refused(tmp_path):
+    sound = heap((1, 10))
+    for length in (2**64 - 16, 2**64 - 20, 4096):
+        with pytest.raises(OSError, match=f"impossible size {length}"):
+            read(tmp_path / "a", sound[:24] + struct.pack("<Q", length) + sound[32:])
