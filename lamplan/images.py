@@ -36,6 +36,6 @@ def decode_image(content: bytes, where: str) -> np.ndarray:
                 raise ValueError(f"it claims {image.width} x {image.height} pixels")
             return np.asarray(image.convert("RGB"))
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError, LookupError, TypeError, AttributeError, EOFError, MemoryError,
-            struct.error, Image.DecompressionBombError) as error:
+            struct.error, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         reason = "neither JPEG nor PNG" if isinstance(error, UnidentifiedImageError) else error
         raise DataError(f"{where} cannot be read as an image ({reason}); the log is damaged.") from None
