@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -19,3 +21,21 @@ def read_image(path: str | Path) -> np.ndarray:
         raise DataError(f"no image at {path}.") from None
     except (UnidentifiedImageError, OSError, ValueError, Image.DecompressionBombError) as error:
         raise DataError(f"{path} cannot be read as an image ({error}); give a PNG or JPEG.") from None
+
+
+# A larger picture in a log is a damaged or hostile header.
+MAX_PIXELS = 2**25
+
+
+def decode_image(content: bytes, where: str) -> np.ndarray:
+    """uint8 (H, W, 3) of an encoded JPEG or PNG out of a log; `where` names it in the DataError for what is neither."""
+    try:
+        # No other formats: some of Pillow's readers start programs.
+        with Image.open(io.BytesIO(content), formats=("JPEG", "PNG")) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise ValueError(f"it claims {image.width} x {image.height} pixels")
+            return np.asarray(image.convert("RGB"))
+    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, LookupError, TypeError, AttributeError, EOFError, MemoryError,
+            struct.error, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        reason = "neither JPEG nor PNG" if isinstance(error, UnidentifiedImageError) else error
+        raise DataError(f"{where} cannot be read as an image ({reason}); the log is damaged.") from None

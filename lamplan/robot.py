@@ -58,7 +58,7 @@ class RobotSpec:
         states = np.asarray(states, dtype=np.float64)
         if states.ndim != 2 or states.shape[1] != self.state_dim:
             raise InputError(f"states of a robot of kind '{self.kind}' have shape (T, {self.state_dim}), found {states.shape}.")
-        return _arm_differences(states) if self.kind == "arm" else _mobile_differences(states)
+        return arm_motion(states[:-1], states[1:]) if self.kind == "arm" else _mobile_differences(states)
 
     def split(self, displacement: np.ndarray, steps: int) -> np.ndarray:
         """The action (..., A) that, taken `steps` times, leads by `displacement` (..., A), itself an action; where the limits
@@ -132,10 +132,17 @@ def _from_table(table: dict[str, Any]) -> RobotSpec:
     )
 
 
-def _arm_differences(states: np.ndarray) -> np.ndarray:
-    rotation = Rotation.from_euler("xyz", states[:, 3:6])
-    turned = (rotation[1:] * rotation[:-1].inv()).as_euler("xyz")
-    return np.concatenate([np.diff(states[:, :3], axis=0), turned, np.diff(states[:, 6:7], axis=0)], axis=1)
+def arm_motion(before: np.ndarray, after: np.ndarray) -> np.ndarray:
+    """Actions (T, 7) of an arm that lead from states (T, 7) to states (T, 7); see `RobotSpec` for the units."""
+    turned = (Rotation.from_euler("xyz", after[:, 3:6]) * Rotation.from_euler("xyz", before[:, 3:6]).inv()).as_euler("xyz")
+    return np.concatenate([after[:, :3] - before[:, :3], turned, after[:, 6:7] - before[:, 6:7]], axis=1)
+
+
+def mobile_arc(speed_m_s: np.ndarray, turn_rad_s: np.ndarray, seconds: float) -> np.ndarray:
+    """Actions (T, 3) of a mobile robot that drives at steady speeds (T,) and turns at steady rates (T,) for some seconds."""
+    length, turn = speed_m_s * seconds, turn_rad_s * seconds
+    # The chord of an arc: sin(turn) / turn and (1 - cos(turn)) / turn, which stay right for a straight line.
+    return np.stack([length * np.sinc(turn / np.pi), length * np.sinc(turn / 2 / np.pi) * np.sin(turn / 2), turn], axis=1)
 
 
 def _mobile_differences(states: np.ndarray) -> np.ndarray:

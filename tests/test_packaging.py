@@ -33,7 +33,7 @@ ROOMS = {
     "limits": {"errors", "robot"},
     "pace": MODEL | {"rollout"},
     "ranks": set(),
-    "logs": PLAIN | {"video"},
+    "logs": PLAIN | {"images", "video"},
     "report": PLAIN | {"video"},
     "train": MODEL | {"controllers", "images", "rollout", "robot", "logs", "video", "corpus", "decoders", "report"},
     "latent_planner": MODEL | {"controllers", "costs", "limits", "planner", "robot", "rollout", "search"},

@@ -35,7 +35,7 @@ def read(path: Path) -> Episodes:
     require_parquet()
     info = read_info(path if path.is_dir() else path.parent.parent)
     table = read_table(info)
-    return Episodes(len(table), _Opener(info, table).open)
+    return Episodes(range(len(table)), _Opener(info, table).open)
 
 
 class _Opener:

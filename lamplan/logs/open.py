@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from lamplan.errors import DataError
-from lamplan.logs import lerobot, rlds, robomimic
+from lamplan.logs import droid, franka, lerobot, recon, recon_folders, rlds, robomimic, start_goal
 from lamplan.logs.episode import Episode
 
 
@@ -26,7 +26,7 @@ class Format(Protocol):
 
 
 # The first that recognises a path reads it, so the more particular formats stand first.
-FORMATS: tuple[Format, ...] = (robomimic, lerobot, rlds)
+FORMATS: tuple[Format, ...] = (droid, franka, recon, recon_folders, start_goal, robomimic, lerobot, rlds)
 
 
 def open_log(path: str | Path) -> Sequence[Episode]:

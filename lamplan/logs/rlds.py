@@ -35,7 +35,7 @@ def read(path: Path) -> Episodes:
     opener = _Opener(files, shard_lengths(folder), features, convention(dataset_name(folder), folder, set(features)))
     if not len(opener):
         raise DataError(f"{path} holds no episodes.")
-    return Episodes(len(opener), opener.open)
+    return Episodes(range(len(opener)), opener.open)
 
 
 class _Opener:

@@ -13,7 +13,7 @@ import numpy as np
 
 from lamplan.errors import DataError
 from lamplan.logs.episode import Episode
-from lamplan.logs.hdf5 import dataset, numbers, open_hdf5, subgroup, text
+from lamplan.logs.hdf5 import image_set, images_at, numbers, open_hdf5, subgroup, text
 
 NAME = "robomimic HDF5 (a file ending in .hdf5 or .h5 with data/demo_N)"
 SUFFIXES = (".hdf5", ".h5")
@@ -61,10 +61,7 @@ def _episode(data: Any, name: str, path: Path, rate_hz: float, robot: str) -> Ep
         raise DataError(f"{where}: obs has {', '.join(sorted(obs))} but no '{STATE}' (T, S) with the robot's pose in metres and radians.")
     lengths = {"actions": len(actions), STATE: len(states)}
     for camera in cameras:
-        images = dataset(obs, camera, where)
-        if images.ndim != 4 or images.shape[3] != 3 or images.dtype != np.uint8:
-            raise DataError(f"{where}: '{camera}' must be uint8 images (T, H, W, 3), found {images.dtype} {images.shape}.")
-        lengths[camera] = len(images)
+        lengths[camera] = len(image_set(obs, camera, where))
     if len(set(lengths.values())) > 1:
         found = ", ".join(f"{key} {length}" for key, length in lengths.items())
         raise DataError(f"{where}: all parts of an episode must have the same number of steps, found {found}.")
@@ -76,9 +73,7 @@ def _frames(path: Path, name: str, length: int, camera: str, steps: np.ndarray) 
         images = file["data"][name]["obs"][camera]
         if len(images) != length:
             raise DataError(f"{path}: {name}: '{camera}' has {len(images)} images for {length} states.")
-        if len(steps) == length:
-            return np.asarray(images[()])
-        return np.stack([np.asarray(images[int(step)]) for step in steps]) if len(steps) else np.empty((0, *images.shape[1:]), images.dtype)
+        return images_at(images, steps)
 
 
 def _no_images(where: str) -> str:

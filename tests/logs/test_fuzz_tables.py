@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.logs.fuzz import fuzz
+from tests.logs.fuzz_tables import fuzz
 from tests.logs.made_lerobot import write_lerobot2, write_lerobot3
 from tests.logs.made_rlds import write_rlds
 

@@ -138,6 +138,20 @@ def test_damaged_bytes_give_episodes_or_a_sentence(tmp_path_factory, share, seed
         assert str(path) in str(error)
 
 
+def test_a_heap_that_never_ends_is_named(tmp_path):
+    """Left alone, HDF5 2.0 would look for the end of it for ever."""
+    path = write_log(tmp_path / "log.hdf5", 1)
+    content = bytearray(path.read_bytes())
+    heap = content.index(b"GCOL\x01")
+    free = heap + 16
+    while int.from_bytes(content[free : free + 2], "little"):
+        free += 16 + (int.from_bytes(content[free + 8 : free + 16], "little") + 7) // 8 * 8
+    content[free + 8 : free + 16] = bytes(8)
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=r"log\.hdf5"):
+        open_log(path)
+
+
 def test_what_is_no_log_is_named(tmp_path):
     (tmp_path / "log.npz").write_bytes(b"")
     (tmp_path / "text.hdf5").write_text("no HDF5")
