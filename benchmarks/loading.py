@@ -59,7 +59,7 @@ def bare(path: str, start_s: float, frames: int, fps: float, size: int) -> np.nd
             while len(images) < frames and (target := start_s + len(images) / fps) <= (frame.pts or 0) * tick + 1e-3:
                 near = before if before is not None and target - (before.pts or 0) * tick <= (frame.pts or 0) * tick - target else frame
                 image = near.reformat(width=round(stream.width * scale), height=round(stream.height * scale), format="rgb24",
-                                      interpolation=Interpolation.AREA).to_ndarray()
+                                      interpolation=Interpolation.AREA, threads=1).to_ndarray()
                 top, left = (image.shape[0] - size) // 2, (image.shape[1] - size) // 2
                 images.append(image[top : top + size, left : left + size])
             if len(images) == frames:
