@@ -101,8 +101,8 @@ std = [1, 1, 1]
 def test_a_description_of_ones_own(tmp_path):
     (tmp_path / "robot.toml").write_text(GOOD)
     assert RobotSpec.load(tmp_path).workspace_low is None
-    (tmp_path / "robot.toml").write_text(GOOD + "[workspace]\nlow = [0, 0, 0]\nhigh = [1, 1, 1]\n")
-    np.testing.assert_array_equal(RobotSpec.load(tmp_path).workspace_high, [1, 1, 1])
+    (tmp_path / "robot.toml").write_text(GOOD.replace("low = [-1, -1, -1]", "low = [-1, -1, -1]\nchange = [0.1, 0.1, 0.2]"))
+    np.testing.assert_array_equal(RobotSpec.load(tmp_path).change, [0.1, 0.1, 0.2])
 
 
 @pytest.mark.parametrize(
@@ -113,6 +113,8 @@ def test_a_description_of_ones_own(tmp_path):
         ("rate_hz = 4.0", "rate_hz = 0", "must be positive"),
         ("rate_hz = 4.0", 'rate_hz = "fast"', "robot.toml"),
         ("low = [-1, -1, -1]", "low = [-1, -1]", "'low' must hold 3 finite numbers"),
+        ("low = [-1, -1, -1]", "low = [-1, -1, -1]\nchange = [0.1, 0.1, 0]", "'change' must hold 3 positive numbers"),
+        ("[prior]", "[workspace]\nlow = [0, 0, 0]\nhigh = [1, 1, 1]\n[prior]", "workspace. is for arms"),
         ("low = [-1, -1, -1]", "low = [-1, nan, -1]", "'low' must hold 3 finite numbers"),
         ("low = [-1, -1, -1]", "low = [-1, 1, -1]", "must lie below"),
         ("std = [1, 1, 1]", "std = [1, 0, 1]", "must be positive"),

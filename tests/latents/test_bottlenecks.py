@@ -39,8 +39,8 @@ def test_latents_have_their_shape_and_the_penalty_its_gradient(config: Bottlenec
 @every_kind
 def test_a_model_of_every_kind_trains_saves_and_loads(config: BottleneckConfig, tmp_path: Path) -> None:
     torch.manual_seed(0)
-    lam = LatentActionModel(LAMConfig(4.0, EncoderConfig(32, 8, 24, 1, 2), InverseDynamicsConfig(24, 1, 2), WorldModelConfig(24, 1, 2, 2),
-                                      config))
+    lam = LatentActionModel(LAMConfig(encoder=EncoderConfig(32, 8, 24, 1, 2), inverse_dynamics=InverseDynamicsConfig(24, 1, 2),
+                                      world_model=WorldModelConfig(24, 1, 2, 2), bottleneck=config))
     loss, parts = lam.loss(torch.randn(4, 4, 16, 24), imagined=True)
     loss.backward()
     assert torch.isfinite(loss) and "nats" in parts

@@ -198,11 +198,14 @@ def test_a_killed_streaming_run_ends_as_an_uninterrupted_one(tmp_path: Path) -> 
     kill = """
 import os, signal, sys
 from lamplan.train import loop
-save = loop._save
-def die(path, module, optimiser, step, seconds):
-    save(path, module, optimiser, step, seconds)
-    if step == 5 and path.parent.name == "lam": os.kill(os.getpid(), signal.SIGKILL)
-loop._save = die
+from lamplan.train.snapshots import Snapshots
+save = Snapshots.save
+def die(self, step, seconds):
+    save(self, step, seconds)
+    if step == 5 and self.folder.parent.name == "lam":
+        self.finish()
+        os.kill(os.getpid(), signal.SIGKILL)
+Snapshots.save = die
 loop.train.__kwdefaults__["save_seconds"] = 0.0
 from lamplan.cli import main
 main(sys.argv[1:])
