@@ -2,7 +2,7 @@
 
 A table stands between the marks `<!-- results:NAME -->` and `<!-- /results:NAME -->`, NAME being the benchmark. Everything
 between them is replaced by the table, the command that makes it again, and the commit and device it was measured on. Several
-runs of one benchmark, of different rows, share its table.
+runs of one benchmark share its table; where two hold the same row, the one given last is shown.
 """
 
 from __future__ import annotations
@@ -29,11 +29,8 @@ def origin(results: Results) -> str:
 
 def block(runs: list[Results]) -> str:
     """What stands between the marks of one benchmark."""
-    rows = [row for results in runs for row in results.rows]
-    keys = [(row.name, row.task, row.metric) for row in rows]
-    if twice := sorted({key for key in keys if keys.count(key) > 1}):
-        raise DataError(f"two runs of '{runs[0].benchmark}' both hold {' '.join(twice[0])}: give only one of them.")
-    return "\n\n".join([*(origin(results) for results in runs), table(replace(runs[0], rows=rows))])
+    rows = {(row.name, row.task, row.metric): row for results in runs for row in results.rows}
+    return "\n\n".join([*(origin(results) for results in runs), table(replace(runs[0], rows=list(rows.values())))])
 
 
 def fill(text: str, runs: list[Results]) -> str:

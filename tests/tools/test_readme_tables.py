@@ -30,7 +30,7 @@ def test_the_table_replaces_what_stood_between_the_marks(tmp_path, results):
     assert text.count("<!-- results:manipulation -->") == text.count("<!-- /results:manipulation -->") == 1
 
 
-def test_runs_of_one_benchmark_share_its_table_unless_they_hold_the_same_row(tmp_path, results, capsys):
+def test_runs_of_one_benchmark_share_its_table_and_the_last_one_has_its_row(tmp_path, results):
     readme, other = tmp_path / "README.md", tmp_path / "other.json"
     readme.write_text(TEXT)
     other.write_text(json.dumps({**RUN, "command": "another command", "rows": [{**ROW, "name": "lam", "value": 0.05}]}))
@@ -38,8 +38,9 @@ def test_runs_of_one_benchmark_share_its_table_unless_they_hold_the_same_row(tmp
     text = readme.read_text()
     assert RUN["command"] in text and "another command" in text and "| zero " in text and "| lam " in text
     assert text.count("delta_xyz (m)") == 1
-    assert main([str(results), str(results), "--readme", str(readme)]) == 2
-    assert "zero open_loop delta_xyz" in capsys.readouterr().err and readme.read_text() == text
+    other.write_text(json.dumps({**RUN, "rows": [{**ROW, "value": 0.05}]}))
+    assert main([str(results), str(other), "--readme", str(readme)]) == 0
+    assert readme.read_text().count("| zero ") == 1 and "0.050 [" in readme.read_text()
 
 
 @pytest.mark.parametrize("text", ["no marks", TEXT + TEXT])
@@ -57,5 +58,5 @@ def test_missing_files_are_named(tmp_path, capsys):
 
 def test_the_project_readme_has_its_places(root):
     text = (root / "README.md").read_text()
-    for name in ("manipulation", "navigation"):
+    for name in ("manipulation", "navigation", "budget"):
         assert text.count(f"<!-- results:{name} -->") == text.count(f"<!-- /results:{name} -->") == 1
