@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 import envs  # noqa: F401  registers the environments
-from lamplan import CEM, LatentActionModel, Planner
+from lamplan import CEM, InputError, LatentActionModel, LatentPlanner, Planner
 from lamplan.cli import main
 
 CHECKPOINT = Path("checkpoints/wild-small")
@@ -48,6 +48,20 @@ def test_the_robot_plans_within_its_limits(root: Path, play: tuple[str, np.ndarr
     assert plan.actions.shape == (3, planner.robot.action_dim)
     assert (plan.actions >= planner.robot.low).all() and (plan.actions <= planner.robot.high).all()
     assert plan.cost < plan.start_cost
+
+
+def test_the_arm_plans_over_latents_and_in_time(root: Path, play: tuple[str, np.ndarray]) -> None:
+    name, frames = play
+    if name != "panda":
+        pytest.skip("a rover's plan of eight steps is longer than the strides that the model has learned")
+    paths = root / CHECKPOINT, root / "controllers" / name
+    plan = LatentPlanner.load(*paths, CEM(16, 2, 4, horizon=1), stride=3).plan(frames[0], frames[3])
+    assert plan.actions.shape == (3, 7) and plan.cost < plan.start_cost
+    planner = Planner.load(*paths, proposals=True)
+    planner.warmup(deadline_s=0.5, plans=1)
+    assert len(planner.plan(frames[0], frames[3], deadline_s=0.5).cost_curve) < 15
+    with pytest.raises(InputError, match="stride of 4"):
+        LatentPlanner.load(*paths, stride=4)
 
 
 def test_the_command_line_plans_from_proposals(root: Path, play: tuple[str, np.ndarray], tmp_path: Path,
