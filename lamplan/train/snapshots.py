@@ -8,6 +8,7 @@ import pickle
 import shutil
 import warnings
 from concurrent.futures import Future
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -120,12 +121,21 @@ class _Unpickler(pickle.Unpickler):
     """Reads the index of a snapshot, and nothing that could run code: names of torch's and Python's plain classes only."""
 
     def find_class(self, module: str, name: str) -> Any:
+        if (module, name) == ("builtins", "getattr"):
+            return _member  # as which Python before 3.11.4 writes a member of an enumeration
         plain = module == "torch.distributed.checkpoint.metadata" or (module, name) in {
             ("torch.distributed.checkpoint.filesystem", "_StorageInfo"), ("torch", "Size"), ("collections", "OrderedDict"),
             ("torch.serialization", "_get_layout"), ("pathlib", "PosixPath"), ("pathlib", "WindowsPath")}
         if plain or (module == "torch" and isinstance(getattr(torch, name, None), torch.dtype)):
             return super().find_class(module, name)
         raise pickle.UnpicklingError(f"its index names {module}.{name}, which no snapshot needs")
+
+
+def _member(kind: Any, name: str) -> Any:
+    """A member of an enumeration by its name, and nothing else that `getattr` could give."""
+    if not (isinstance(kind, type) and issubclass(kind, Enum) and name in kind.__members__):
+        raise pickle.UnpicklingError(f"its index asks for {name!r} of {kind!r}, which no snapshot needs")
+    return kind[name]
 
 
 class _Reader(dcp.FileSystemReader):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import os
+import pickle
 import signal
 import sys
 import time
@@ -10,9 +13,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch.distributed.checkpoint.metadata import _MEM_FORMAT_ENCODING, Metadata
 
 from lamplan.train import loop
 from lamplan.train.curves import Curves
+from lamplan.train.snapshots import _Unpickler
 from lamplan.train.stop import STATUS
 from tests.train import cluster
 
@@ -107,3 +112,23 @@ def test_curves_forget_what_lies_beyond_the_step_that_a_run_goes_on_from(tmp_pat
     again.add(3, 9.9, {"train/loss": 7.0, "val/loss": 0.5})
     again.close()
     assert cluster.losses(tmp_path) == ["1,train/loss,1", "2,train/loss,0.5", "3,train/loss,0.333333333", "3,val/loss,0.5"]
+
+
+class Reduced:
+    """Pickles as a call, the way enumerations are written by Python before 3.11.4, and hostile files by anybody."""
+
+    def __init__(self, call: object, *arguments: object) -> None:
+        self.reduced = call, arguments
+
+    def __reduce__(self) -> tuple[object, tuple[object, ...]]:
+        return self.reduced  # type: ignore[return-value]
+
+
+def test_an_index_names_members_of_enumerations_and_runs_nothing() -> None:
+    def read(*reduced: object) -> object:
+        return _Unpickler(io.BytesIO(pickle.dumps(Reduced(*reduced)))).load()
+
+    assert read(getattr, _MEM_FORMAT_ENCODING, "TORCH_PRESERVE_FORMAT") is _MEM_FORMAT_ENCODING.TORCH_PRESERVE_FORMAT
+    for hostile in ((getattr, Metadata, "__init__"), (getattr, _MEM_FORMAT_ENCODING, "__class__"), (os.system, "true"), (eval, "1")):
+        with pytest.raises(pickle.UnpicklingError, match="no snapshot needs"):
+            read(*hostile)
