@@ -214,7 +214,8 @@ def _array(kind: Any, shape: Any, content: Any, order: Any) -> np.ndarray:
 def _numbers(value: Any) -> np.ndarray | None:
     """An array, or a flat list of numbers or of equally long rows of them, as float64; None for anything else."""
     if isinstance(value, _Array):
-        return None if value.values is None else value.values.astype(np.float64)
+        with np.errstate(invalid="ignore"):  # A damaged NaN may be a signalling one.
+            return None if value.values is None else value.values.astype(np.float64)
     if not isinstance(value, list):
         return None
     rows = [row.values.tolist() if isinstance(row, _Array) and row.values is not None and row.values.ndim == 1 and len(row.values) < 8
