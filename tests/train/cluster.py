@@ -31,7 +31,8 @@ BATCH = 8
 def recipe(bottleneck: str, micro_batch: int = 2, **changes: object) -> PretrainConfig:
     lam = LAMConfig(encoder=EncoderConfig(16, 8, 24, 1, 2), inverse_dynamics=InverseDynamicsConfig(24, 1, 2),
                     world_model=WorldModelConfig(24, 2, 2, 3), bottleneck=BOTTLENECKS[bottleneck])
-    config = PretrainConfig(lam, optimiser=OptimiserConfig(learning_rate=1e-3, warmup=0.2), batch=BATCH, micro_batch=micro_batch,
+    # Adam turns a gradient that is all rounding into a whole step: a rate well above 1e-5 a step, not a hundred times it.
+    config = PretrainConfig(lam, optimiser=OptimiserConfig(learning_rate=3e-4, warmup=0.2), batch=BATCH, micro_batch=micro_batch,
                             clip_frames=4, imagined=0.3)
     return replace(config, **changes)  # type: ignore[arg-type]
 

@@ -21,7 +21,7 @@ from lamplan.train.snapshots import _Unpickler
 from lamplan.train.stop import STATUS
 from tests.train import cluster
 
-STEPS = 12
+STEPS = 8
 
 
 def run(kind: str, out: Path, pause: float) -> None:
@@ -38,7 +38,7 @@ def run(kind: str, out: Path, pause: float) -> None:
         return draw(self, step, batch)
 
     cluster.Squares.draw = slowly  # type: ignore[method-assign]
-    model = cluster.learn(cluster.recipe(kind, micro_batch=4), out, STEPS)
+    model = cluster.learn(cluster.recipe(kind, micro_batch=8), out, STEPS)
     torch.save(model.state_dict(), out / "final.pt")
 
 
@@ -51,7 +51,7 @@ def killed_until_done(kind: str, out: Path, kills: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
     for killed in range(kills):
         process = cluster.begin(run, kind, out, 0.01)
-        wait_for = min(steps_done(out) + 1, (STEPS - 4) * (killed + 1) // kills)
+        wait_for = min(steps_done(out) + 1, (STEPS - 2) * (killed + 1) // kills)
         while steps_done(out) < wait_for and process.is_alive():
             time.sleep(0.002)
         time.sleep(rng.uniform(0, 0.2))  # anywhere: in a step, in the writing of a snapshot or of a curve
@@ -64,7 +64,7 @@ def killed_until_done(kind: str, out: Path, kills: int, seed: int) -> None:
 
 
 def compare(kind: str, out: Path, whole: Path) -> None:
-    finished = cluster.learn(cluster.recipe(kind, micro_batch=4), whole, STEPS).state_dict()
+    finished = cluster.learn(cluster.recipe(kind, micro_batch=8), whole, STEPS).state_dict()
     assert cluster.losses(out) == cluster.losses(whole)
     for name, tensor in torch.load(out / "final.pt", weights_only=True).items():
         assert torch.equal(tensor, finished[name]), name
@@ -85,7 +85,7 @@ def test_killed_twenty_times_it_ends_as_if_never(kind: str, tmp_path: Path) -> N
 
 def test_sigterm_saves_and_leaves(tmp_path: Path) -> None:
     out = tmp_path / "stopped"
-    process = cluster.begin(run, "noisy", out, 0.05)
+    process = cluster.begin(run, "noisy", out, 0.1)
     while not steps_done(out) and process.is_alive():
         time.sleep(0.01)
     process.terminate()
