@@ -18,7 +18,7 @@ from torch import Tensor
 from lamplan.corpus import Corpus, open_corpus
 from lamplan.decoders import Decoder, Decoders
 from lamplan.errors import DataError
-from lamplan.train.data import ClipStore, Sampler, held_out_every, rows_of_part
+from lamplan.train.data import ClipStore, Sampler, held_out_every
 
 SKIPPED = "skipped.tsv"  # in a run's folder
 AHEAD = 2  # steps whose clips are decoded before they are asked for: so many batches lie in memory
@@ -157,19 +157,18 @@ class ClipStream:
                 raise DataError(f"{where}: {source.corpus.name} holds a single video, which is held out for validation; give more.")
         self._waiting: dict[tuple[int, int], Future[Decoded]] = {}
 
-    def draw(self, step: int, batch: int, part: int = 0, parts: int = 1) -> Tensor:
-        """(batch, length, ...) windows of step `step`; with `parts`, the rows of the batch that are this `part`'s, no other decoded.
+    def draw(self, step: int, batch: int) -> Tensor:
+        """(batch, length, ...) windows of step `step`.
 
         Raises DataError when MAX_TRIES files in a row (or, fewer, all files several times over) give no clip.
         """
-        rows = rows_of_part(batch, part, parts)
         expected = range(step, step + AHEAD * self.every + 1, self.every)
         for key in [key for key in self._waiting if key[0] not in expected]:
             self._waiting.pop(key).cancel()
-        for key in [(later, row) for later in expected for row in rows]:
+        for key in [(later, row) for later in expected for row in range(batch)]:
             if key not in self._waiting:
                 self._waiting[key] = self.streaming.decoders.submit(partial(self._decode, step=key[0], row=key[1]))
-        done = [self._waiting.pop((step, row)).result() for row in rows]
+        done = [self._waiting.pop((step, row)).result() for row in range(batch)]
         failures = [failure for one in done for failure in one.failures]
         self.streaming.skipped.add(failures)
         self.streaming.skipped.draws += sum(bool(one.failures) for one in done)

@@ -17,7 +17,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from lamplan.corpus import Corpus, open_corpus
-from lamplan.errors import DataError, InputError
+from lamplan.errors import DataError
 from lamplan.models.encoder import Encoder
 from lamplan.models.streaming import CAUSAL_FRAMES, stream_features
 from lamplan.video import read_clip
@@ -91,25 +91,16 @@ class Sampler:
                             "held out for validation); give longer or more videos.")
         self.shares = np.asarray(shares) / np.sum(shares)
 
-    def draw(self, step: int, batch: int, part: int = 0, parts: int = 1) -> Tensor:
-        """(batch, length, ...) windows of step `step`; with `parts`, only the rows of the batch that are this `part`'s."""
+    def draw(self, step: int, batch: int) -> Tensor:
+        """(batch, length, ...) windows of step `step`."""
         rng = np.random.default_rng((self.seed, step))
         counts = rng.multinomial(batch, self.shares)
         stride = 1 + int(rng.integers(len(self.windows))) if len(self.windows) > 1 else 1
         chosen = [windows[rng.integers(len(windows), size=count)] if count else windows[:0]
                   for windows, count in zip(self.windows[stride - 1], counts, strict=True)]
-        wanted, befores = rows_of_part(batch, part, parts), np.cumsum(counts) - counts
-        read = [store.read(mine, self.length, stride) for store, rows, before in zip(self.stores, chosen, befores, strict=True)
-                if len(mine := rows[max(0, wanted.start - before) : max(0, wanted.stop - before)])]
+        read = [store.read(rows, self.length, stride) for store, rows in zip(self.stores, chosen, strict=True) if len(rows)]
         with torch.autocast(read[0].device.type, enabled=False):  # which on the CPU does not know float16
             return torch.cat(read)
-
-
-def rows_of_part(batch: int, part: int, parts: int) -> range:
-    """The rows of a batch that are decoded or read for one of several processes or accumulated gradients."""
-    if not 0 <= part < parts <= batch:
-        raise InputError(f"a batch of {batch} clips has no part {part} of {parts}.")
-    return range(part * batch // parts, (part + 1) * batch // parts)
 
 
 def frame_store(path: Path, cache: Path, size: int, fps: float) -> ClipStore:

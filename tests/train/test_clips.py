@@ -13,10 +13,10 @@ import pytest
 import torch
 
 from lamplan.cli import main
-from lamplan.errors import DataError, InputError
+from lamplan.errors import DataError
 from lamplan.shards import shard
-from lamplan.train.clips import ClipStream, Skipped, StreamedVideo, Streaming, _tries, new_sampler
-from lamplan.train.data import ClipStore, Sampler, held_out_every
+from lamplan.train.clips import ClipStream, Skipped, StreamedVideo, Streaming, _tries
+from lamplan.train.data import held_out_every
 from tests import faults, tiny
 
 LENGTH = 3
@@ -43,24 +43,20 @@ def test_clips_depend_on_seed_and_step_alone(videos: Path, streaming: Streaming,
     first = [whole.draw(step, 6) for step in range(6)]
     assert first[0].shape == (6, LENGTH, 32, 32, 3) and first[0].dtype == torch.uint8
     assert not torch.equal(first[0], first[1])
-    # One worker; resumed at step 3; asked for out of order; in parts; a shorter batch.
+    # One worker; resumed at step 3; asked for out of order; a shorter batch.
     with Streaming(workers=1) as alone:
         resumed = stream([alone.store(videos, tmp_path, 32, 4.0)])
         for step in (3, 4, 5, 0):
             assert torch.equal(resumed.draw(step, 6), first[step])
-    for step in (2, 3):
-        parts = [whole.draw(step, 6, part, 4) for part in range(4)]
-        assert [len(part) for part in parts] == [1, 2, 1, 2] and torch.equal(torch.cat(parts), first[step])
     assert torch.equal(whole.draw(1, 4), first[1][:4])
     assert not torch.equal(stream([source], seed=1).draw(0, 6), first[0])
-    with pytest.raises(InputError, match="no part 4 of 4"):
-        whole.draw(0, 6, 4, 4)
 
 
-def test_a_part_decodes_no_other_rows(videos: Path, streaming: Streaming, tmp_path: Path) -> None:
-    part = stream([streaming.store(videos, tmp_path, 32, 4.0)])
-    part.draw(5, 8, 1, 4)
-    assert sorted(part._waiting) == [(6, 2), (6, 3), (7, 2), (7, 3)]
+def test_another_process_s_steps_are_not_decoded(videos: Path, streaming: Streaming, tmp_path: Path) -> None:
+    source = streaming.store(videos, tmp_path, 32, 4.0)
+    mine = ClipStream([source], [1.0], LENGTH, 0, "test", every=3)
+    assert torch.equal(mine.draw(5, 2), stream([source]).draw(5, 2))
+    assert sorted(mine._waiting) == [(8, 0), (8, 1), (11, 0), (11, 1)]
 
 
 def test_folder_list_and_shards_give_the_same_clips(videos: Path, streaming: Streaming, tmp_path: Path) -> None:
@@ -160,14 +156,6 @@ def test_names_with_tabs_and_ends_of_lines_stay_on_their_line(tmp_path: Path) ->
     skipped.add([("a\tb\n.mp4", "first\nreason"), ("a\tb\n.mp4", "second"), ("\udcff.mp4", "x")])
     assert (tmp_path / "run" / "skipped.tsv").read_text() == "a\\tb\\n.mp4\tfirst reason\n\\udcff.mp4\tx\n"
     assert len(Skipped(tmp_path / "run" / "skipped.tsv").reasons) == 2
-
-
-def test_a_part_of_a_batch_from_stores(tmp_path: Path) -> None:
-    stores = [ClipStore(np.arange(500) + 1000 * i, np.array([0, 250, 500])) for i in range(3)]
-    sampler = new_sampler(stores, [1, 2, 3], 4, seed=0, where="test")
-    assert isinstance(sampler, Sampler)
-    for step in range(10):
-        assert torch.equal(torch.cat([sampler.draw(step, 17, part, 5) for part in range(5)]), sampler.draw(step, 17))
 
 
 def test_training_goes_on_over_a_corpus_with_faults_and_names_exactly_what_was_skipped(
