@@ -23,19 +23,21 @@ def read_image(path: str | Path) -> np.ndarray:
         raise DataError(f"{path} cannot be read as an image ({error}); give a PNG or JPEG.") from None
 
 
-# A larger picture in a log is a damaged or hostile header.
-MAX_PIXELS = 2**25
+# A larger picture than 8192 x 8192 in a log is a damaged or hostile header.
+MAX_PIXELS = 2**26
+# How Pillow names colour and grey pictures; depth, of 16 bits or more, is no picture that a camera shows.
+MODES = ("RGB", "RGBA", "L", "LA", "P", "1", "CMYK")
 
 
 def decode_image(content: bytes, where: str) -> np.ndarray:
-    """uint8 (H, W, 3) of an encoded JPEG or PNG out of a log; `where` names it in the DataError for what is neither."""
+    """uint8 (H, W, 3) of an encoded JPEG or PNG out of a log; `where` names it in the DataError for what is no such picture."""
     try:
         # No other formats: some of Pillow's readers start programs.
         with Image.open(io.BytesIO(content), formats=("JPEG", "PNG")) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise ValueError(f"it claims {image.width} x {image.height} pixels")
+            if image.width * image.height > MAX_PIXELS or image.mode not in MODES:
+                raise ValueError(f"it claims {image.width} x {image.height} pixels of kind {image.mode}")
             return np.asarray(image.convert("RGB"))
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError, LookupError, TypeError, AttributeError, EOFError, MemoryError,
             struct.error, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         reason = "neither JPEG nor PNG" if isinstance(error, UnidentifiedImageError) else error
-        raise DataError(f"{where} cannot be read as an image ({reason}); the log is damaged.") from None
+        raise DataError(f"{where} cannot be decoded as an image ({reason}); the log is damaged.") from None

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from lamplan.errors import DataError
+from lamplan.images import decode_image
 from lamplan.logs.episode import Episode
 from lamplan.logs.files import fill, member
 from lamplan.logs.lazy import Episodes
@@ -15,7 +16,6 @@ from lamplan.logs.lerobot_info import ACTION, Info, read_info
 from lamplan.logs.lerobot_table import EpisodeTable, read_table
 from lamplan.logs.mp4 import frames_at
 from lamplan.logs.parquet import read_columns, read_images, require_parquet
-from lamplan.logs.still import decode_image
 
 NAME = "LeRobot data set v2 or v3 (a folder with meta/info.json)"
 TIME, FRAME, EPISODE = "timestamp", "frame_index", "episode_index"

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from lamplan.errors import DataError
+from lamplan.images import decode_image
 from lamplan.logs.episode import Episode
 from lamplan.logs.lazy import Episodes
 from lamplan.logs.rlds_sets import Convention, convention
-from lamplan.logs.still import decode_image
 from lamplan.logs.tfds import FEATURES, Leaf, dataset_name, shard_lengths, shards, step_features
 from lamplan.logs.tfexample import Feature, parse_example
 from lamplan.logs.tfrecord import index_records, read_record, require_crc32c
