@@ -19,9 +19,8 @@ from lamplan.errors import DataError
 from lamplan.logs.clock import rate_of
 from lamplan.logs.episode import Episode
 from lamplan.logs.film import read_frames
-from lamplan.logs.folders import a_few, files_below
+from lamplan.logs.folders import a_few, episodes_at
 from lamplan.logs.hdf5 import column, group_at, numbers, open_hdf5
-from lamplan.logs.lazy import Episodes
 from lamplan.robot import arm_motion
 
 NAME = "raw DROID (an episode's folder with trajectory.h5 and recordings/MP4, or a folder of such folders)"
@@ -38,14 +37,11 @@ def recognises(path: Path) -> bool:
 
 def read(path: Path) -> Sequence[Episode]:
     """All episodes below a folder, in the order of their paths, each opened when it is asked for."""
-    if path.is_file():
-        return Episodes([path.name], partial(_episode, path.parent))
-    return Episodes(files_below(path, TRAJECTORY, "droid"), partial(_episode, path))
+    return episodes_at(path, TRAJECTORY, "droid", _episode)
 
 
-def _episode(root: Path, name: str) -> Episode:
+def _episode(path: Path) -> Episode:
     """States are measured poses in the base frame; actions are the commanded poses relative to them, where they were recorded."""
-    path = root / name
     where = str(path)
     with open_hdf5(path) as file:
         states = _poses(group_at(file, "observation/robot_state", where), "observation/robot_state", where)

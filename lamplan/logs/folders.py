@@ -1,20 +1,31 @@
-"""Finding the episodes of a log that is a tree of folders."""
+"""Logs that are a tree of folders: finding the episodes, and opening each when it is asked for."""
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from fnmatch import fnmatchcase
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
-from lamplan.logs.lazy import remembered
+from lamplan.logs.episode import Episode
+from lamplan.logs.lazy import Episodes, remembered
 
 MAX_DEPTH = 12
 # How far `a_few` looks: the first entries of the first folders of a log say what it is.
 LOOKED_AT = 2_000
 FOLDERS_LOOKED_INTO = 200
+
+
+def episodes_at(path: Path, pattern: str, form: str, opens: Callable[[Path], Episode]) -> Episodes[str]:
+    """The episode of one file, or of all files below a folder that are named like `pattern`, in the order of their paths.
+
+    Each is opened when it is asked for. `form` names the list of files in the user's cache.
+    """
+    root, names = (path.parent, [path.name]) if path.is_file() else (path, files_below(path, pattern, form))
+    return Episodes(names, partial(_open, root, opens))
 
 
 def files_below(folder: Path, pattern: str, form: str) -> list[str]:
@@ -29,6 +40,10 @@ def files_below(folder: Path, pattern: str, form: str) -> list[str]:
 def a_few(folder: Path, pattern: str) -> list[Path]:
     """Up to five such files, found without walking through the whole log."""
     return list(islice(_glance(folder, pattern), 5))
+
+
+def _open(root: Path, opens: Callable[[Path], Episode], name: str) -> Episode:
+    return opens(root / name)
 
 
 def _search(folder: Path, pattern: str) -> tuple[list[str], list[Path]]:

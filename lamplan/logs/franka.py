@@ -10,9 +10,8 @@ import numpy as np
 
 from lamplan.errors import DataError
 from lamplan.logs.episode import Episode
-from lamplan.logs.folders import a_few, files_below
+from lamplan.logs.folders import a_few, episodes_at
 from lamplan.logs.hdf5 import column, dataset, group_at, holds, image_set, images_at, numbers, open_hdf5
-from lamplan.logs.lazy import Episodes
 
 NAME = "Franka set of JEPA-WMs (episode.h5 with episode_data/observation, or a folder of folders with such files)"
 EPISODE = "episode.h5"
@@ -28,13 +27,10 @@ def recognises(path: Path) -> bool:
 
 def read(path: Path) -> Sequence[Episode]:
     """All episodes below a folder, in the order of their paths, each opened when it is asked for."""
-    if path.is_file():
-        return Episodes([path.name], partial(_episode, path.parent))
-    return Episodes(files_below(path, EPISODE, "franka"), partial(_episode, path))
+    return episodes_at(path, EPISODE, "franka", _episode)
 
 
-def _episode(root: Path, name: str) -> Episode:
-    path = root / name
+def _episode(path: Path) -> Episode:
     where = str(path)
     with open_hdf5(path) as file:
         seen = group_at(file, OBSERVATION, where)

@@ -12,9 +12,8 @@ import numpy as np
 from lamplan.errors import DataError
 from lamplan.images import decode_image
 from lamplan.logs.episode import Episode
-from lamplan.logs.folders import a_few, files_below
+from lamplan.logs.folders import a_few, episodes_at
 from lamplan.logs.hdf5 import child, column, encoded_at, encoded_set, group_at, holds, numbers, open_hdf5
-from lamplan.logs.lazy import Episodes
 from lamplan.robot import mobile_arc
 
 NAME = "RECON (a file ending in .hdf5 with jackal/position and images/rgb_left, or a folder of such files)"
@@ -33,14 +32,11 @@ def recognises(path: Path) -> bool:
 
 def read(path: Path) -> Sequence[Episode]:
     """All trajectories of a folder, in the order of their names, each opened when it is asked for."""
-    if path.is_file():
-        return Episodes([path.name], partial(_episode, path.parent))
-    return Episodes(files_below(path, PATTERN, "recon"), partial(_episode, path))
+    return episodes_at(path, PATTERN, "recon", _episode)
 
 
-def _episode(root: Path, name: str) -> Episode:
+def _episode(path: Path) -> Episode:
     """States [x, y, yaw] by the robot's odometry; actions are the commanded speeds over one step, where they were recorded."""
-    path = root / name
     where = str(path)
     with open_hdf5(path) as file:
         robot, images = group_at(file, "jackal", where), group_at(file, "images", where)

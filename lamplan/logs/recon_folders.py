@@ -13,8 +13,7 @@ import numpy as np
 from lamplan.errors import DataError
 from lamplan.images import decode_image
 from lamplan.logs.episode import Episode
-from lamplan.logs.folders import a_few, files_below
-from lamplan.logs.lazy import Episodes
+from lamplan.logs.folders import a_few, episodes_at
 from lamplan.logs.pickled import read_pickle
 
 NAME = "RECON as pictures (a folder with traj_data.pkl and 0.jpg, 1.jpg ..., or a folder of such folders)"
@@ -31,14 +30,11 @@ def recognises(path: Path) -> bool:
 
 def read(path: Path) -> Sequence[Episode]:
     """All trajectories below a folder, in the order of their paths, each opened when it is asked for."""
-    if path.is_file():
-        return Episodes([path.name], partial(_episode, path.parent))
-    return Episodes(files_below(path, TRAJECTORY, "recon_folders"), partial(_episode, path))
+    return episodes_at(path, TRAJECTORY, "recon_folders", _episode)
 
 
-def _episode(root: Path, name: str) -> Episode:
+def _episode(path: Path) -> Episode:
     """States [x (m), y (m), yaw (rad)] by the robot's odometry; this form keeps no commands."""
-    path = root / name
     table = read_pickle(path, ("position", "yaw"))
     position, yaw = table.get("position"), table.get("yaw")
     if position is None or yaw is None:
