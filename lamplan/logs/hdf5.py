@@ -13,6 +13,7 @@ import numpy as np
 
 from lamplan.errors import DataError
 from lamplan.logs.guarded import GuardedFile
+from lamplan.logs.parts import check_finite
 
 # An array that claims more than this is damaged or hostile: an hour of 256 px images at 10 Hz is 7 GB.
 MAX_BYTES = 16 * 2**30
@@ -117,9 +118,7 @@ def _values(found: Any, name: str, where: str) -> np.ndarray:
     if found.size * max(8, found.dtype.itemsize) > MAX_NUMBERS_BYTES:
         raise DataError(f"{where}: '{name}' has the impossible shape {found.shape}; the file is damaged.")
     values = np.asarray(found[()], dtype=np.float64)
-    if not np.isfinite(values).all():
-        step = int(np.argwhere(~np.isfinite(values))[0, 0])
-        raise DataError(f"{where}: '{name}' holds a NaN or an infinity at step {step}; leave this episode out of the log.")
+    check_finite(values, f"{where}: '{name}'")
     return values
 
 

@@ -16,6 +16,7 @@ from lamplan.logs.lerobot_info import ACTION, Info, read_info
 from lamplan.logs.lerobot_table import EpisodeTable, read_table
 from lamplan.logs.mp4 import frames_at
 from lamplan.logs.parquet import read_columns, read_images, require_parquet
+from lamplan.logs.parts import check_finite, stack_images
 
 NAME = "LeRobot data set v2 or v3 (a folder with meta/info.json)"
 TIME, FRAME, EPISODE = "timestamp", "frame_index", "episode_index"
@@ -86,9 +87,7 @@ def _frames(info: Info, table: EpisodeTable, number: int, times: np.ndarray, dat
         encoded = read_images(data, key, wanted, where, (EPISODE, index, index + 1))
         decoded = dict(zip(wanted.tolist(), (decode_image(image, where) for image in encoded), strict=True))
         found = [decoded[step] for step in np.asarray(steps).tolist()]
-        if len({image.shape for image in found}) > 1:
-            raise DataError(f"{where} changes its picture size within the episode.")
-        return np.stack(found) if found else np.empty((0, *info.sizes.get(key, (0, 0)), 3), np.uint8)
+        return stack_images(found, where) if found else np.empty((0, *info.sizes.get(key, (0, 0)), 3), np.uint8)
     path = member(info.root, fill(info.video_path, table.video_fields(number, key), where), where)
     # In v3 a video holds many episodes, so only the frames asked for can be counted.
     count = int(table.length[number]) if info.version == 2 else None
@@ -123,7 +122,5 @@ def _matrix(values: np.ndarray, name: str, where: str) -> np.ndarray:
     values = values[:, None] if values.ndim == 1 else values
     if values.ndim != 2 or values.shape[1] == 0:
         raise DataError(f"{where}: '{name}' must have shape (T, dimensions), found {values.shape}.")
-    if not np.isfinite(values).all():
-        step = int(np.argwhere(~np.isfinite(values))[0, 0])
-        raise DataError(f"{where}: '{name}' holds a NaN or an infinity at step {step}; leave this episode out of the log.")
+    check_finite(values, f"{where}: '{name}'")
     return values.astype(np.float64)

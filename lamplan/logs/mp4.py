@@ -14,6 +14,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from lamplan.errors import DataError
+from lamplan.logs.parts import stack_images
 from lamplan.video import CONTAINERS
 
 # No camera of a robot is larger; a damaged header may claim to be.
@@ -39,11 +40,7 @@ def frames_at(path: Path, times_s: np.ndarray, tolerance_s: float, where: str, c
         raise DataError(f"{where}: {path} cannot be read as video ({reason}); it is empty, cut short or damaged.") from None
     if not found:
         return np.empty((0, stream.height, stream.width, 3), np.uint8)
-    if len({image.shape for image in found}) > 1:
-        raise DataError(f"{where}: {path.name} changes its picture size within the episode.")
-    images = np.empty((len(found), *found[0].shape), np.uint8)
-    images[order] = found
-    return images
+    return stack_images([found[place] for place in np.argsort(order)], f"{where}: {path.name}")
 
 
 def _stream(container: InputContainer, where: str) -> VideoStream:

@@ -14,6 +14,7 @@ from lamplan.images import decode_image
 from lamplan.logs.episode import Episode
 from lamplan.logs.folders import a_few, episodes_at
 from lamplan.logs.hdf5 import child, column, encoded_at, encoded_set, group_at, holds, numbers, open_hdf5
+from lamplan.logs.parts import check_lengths, stack_images
 from lamplan.robot import mobile_arc
 
 NAME = "RECON (a file ending in .hdf5 with jackal/position and images/rgb_left, or a folder of such files)"
@@ -55,9 +56,7 @@ def _episode(path: Path) -> Episode:
     lengths = {"jackal/position": len(position), "jackal/yaw": len(yaw), **cameras}
     if actions is not None:
         lengths["commands"] = len(actions)
-    if len(set(lengths.values())) > 1:
-        found = ", ".join(f"{key} {length}" for key, length in lengths.items())
-        raise DataError(f"{where}: all parts of a trajectory must have the same number of steps, found {found}.")
+    check_lengths(lengths, where)
     states = np.concatenate([position[:, :2], yaw[:, None]], axis=1)
     return Episode(states, actions, RATE_HZ, tuple(cameras), where, partial(_frames, path, len(states)), "jackal")
 
@@ -80,6 +79,4 @@ def _frames(path: Path, count: int, camera: str, steps: np.ndarray) -> np.ndarra
             raise DataError(f"{path}: '{camera}' has changed since the trajectory was opened; open the log again.")
         encoded = [encoded_at(images, int(step)) for step in (steps if len(steps) else [0])]
     decoded = [decode_image(content, f"{path}: {camera}") for content in encoded]
-    if len({image.shape for image in decoded}) > 1:
-        raise DataError(f"{path}: the images of '{camera}' differ in size.")
-    return np.stack(decoded)[: len(steps)]
+    return stack_images(decoded, f"{path}: '{camera}'")[: len(steps)]

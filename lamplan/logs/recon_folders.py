@@ -14,6 +14,7 @@ from lamplan.errors import DataError
 from lamplan.images import decode_image
 from lamplan.logs.episode import Episode
 from lamplan.logs.folders import a_few, episodes_at
+from lamplan.logs.parts import check_finite, stack_images
 from lamplan.logs.pickled import read_pickle
 
 NAME = "RECON as pictures (a folder with traj_data.pkl and 0.jpg, 1.jpg ..., or a folder of such folders)"
@@ -43,9 +44,7 @@ def _episode(path: Path) -> Episode:
     if position.ndim != 2 or position.shape[1] not in (2, 3) or yaw.shape != position.shape[:1] or len(yaw) == 0:
         raise DataError(f"{path} must hold 'position' (T, 2) and 'yaw' (T,), found {position.shape} and {yaw.shape}.")
     states = np.concatenate([position[:, :2], yaw[:, None]], axis=1)
-    if not np.isfinite(states).all():
-        step = int(np.argwhere(~np.isfinite(states))[0, 0])
-        raise DataError(f"{path} holds a NaN or an infinity at step {step}; leave it out of the log.")
+    check_finite(states, str(path))
     _check_pictures(path.parent, len(states))
     return Episode(states, None, RATE_HZ, (CAMERA,), str(path.parent), partial(_frames, path.parent), "jackal")
 
@@ -68,6 +67,4 @@ def _frames(folder: Path, camera: str, steps: np.ndarray) -> np.ndarray:
             decoded.append(decode_image(path.read_bytes(), str(path)))
         except OSError as error:
             raise DataError(f"{path} cannot be read ({error.strerror}); it has changed since the log was opened.") from None
-    if len({image.shape for image in decoded}) > 1:
-        raise DataError(f"{folder}: the pictures differ in size.")
-    return np.stack(decoded)[: len(steps)]
+    return stack_images(decoded, str(folder))[: len(steps)]

@@ -11,6 +11,7 @@ from lamplan.errors import DataError
 from lamplan.images import decode_image
 from lamplan.logs.episode import Episode
 from lamplan.logs.lazy import Episodes
+from lamplan.logs.parts import check_finite, check_lengths, stack_images
 from lamplan.logs.rlds_sets import Convention, convention
 from lamplan.logs.tfds import FEATURES, Leaf, dataset_name, shard_lengths, shards, step_features
 from lamplan.logs.tfexample import Feature, parse_example
@@ -82,9 +83,7 @@ class _Opener:
         lengths = {"states": len(states), **{camera: len(found) for camera, found in spans.items()}}
         if actions is not None:
             lengths["actions"] = len(actions)
-        if len(set(lengths.values())) > 1:
-            found = ", ".join(f"{key} {length}" for key, length in lengths.items())
-            raise DataError(f"{where}: all parts of an episode must have the same number of steps, found {found}.")
+        check_lengths(lengths, where)
         return Episode(states=states, actions=actions, rate_hz=way.rate_hz, cameras=tuple(spans), source=where, robot=way.robot,
                        read=partial(_frames, file, spans, where))
 
@@ -104,9 +103,7 @@ class _Opener:
         if not len(values) or len(values) % width:
             raise DataError(f"{where}: '{key}' has {len(values)} values, no multiple of the {width} per step that {FEATURES} promises.")
         matrix = values.reshape(-1, width)
-        if not np.isfinite(matrix).all():
-            step = int(np.argwhere(~np.isfinite(matrix))[0, 0])
-            raise DataError(f"{where}: '{key}' holds a NaN or an infinity at step {step}; leave this episode out of the log.")
+        check_finite(matrix, f"{where}: '{key}'")
         return matrix
 
 
@@ -120,6 +117,4 @@ def _frames(file: Path, spans: dict[str, np.ndarray], where: str, camera: str, s
                 images.append(decode_image(source.read(end - begin), f"{where}: '{camera}' at step {step}"))
     except OSError as error:
         raise DataError(f"{where}: {file} cannot be read ({error}).") from None
-    if len({image.shape for image in images}) > 1:
-        raise DataError(f"{where}: '{camera}' changes its picture size within the episode.")
-    return np.stack(images) if images else np.empty((0, 0, 0, 3), np.uint8)
+    return stack_images(images, f"{where}: '{camera}'") if images else np.empty((0, 0, 0, 3), np.uint8)

@@ -14,6 +14,7 @@ import numpy as np
 from lamplan.errors import DataError
 from lamplan.logs.episode import Episode
 from lamplan.logs.hdf5 import image_set, images_at, numbers, open_hdf5, subgroup, text
+from lamplan.logs.parts import check_lengths
 
 NAME = "robomimic HDF5 (a file ending in .hdf5 or .h5 with data/demo_N)"
 SUFFIXES = (".hdf5", ".h5")
@@ -62,9 +63,7 @@ def _episode(data: Any, name: str, path: Path, rate_hz: float, robot: str) -> Ep
     lengths = {"actions": len(actions), STATE: len(states)}
     for camera in cameras:
         lengths[camera] = len(image_set(obs, camera, where))
-    if len(set(lengths.values())) > 1:
-        found = ", ".join(f"{key} {length}" for key, length in lengths.items())
-        raise DataError(f"{where}: all parts of an episode must have the same number of steps, found {found}.")
+    check_lengths(lengths, where)
     return Episode(states, actions, rate_hz, cameras, where, partial(_frames, path, name, len(states)), robot)
 
 
