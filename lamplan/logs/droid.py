@@ -44,9 +44,9 @@ def _episode(path: Path) -> Episode:
     """States are measured poses in the base frame; actions are the commanded poses relative to them, where they were recorded."""
     where = str(path)
     with open_hdf5(path) as file:
-        states = _poses(group_at(file, "observation/robot_state", where), "observation/robot_state", where)
+        states = poses_in(group_at(file, "observation/robot_state", where), "observation/robot_state", where)
         commands = group_at(file, "action", where)
-        wanted = None if commands is None or not {"cartesian_position", "gripper_position"} <= set(commands) else _poses(
+        wanted = None if commands is None or not {"cartesian_position", "gripper_position"} <= set(commands) else poses_in(
             commands, "action", where)
         clock = group_at(file, "observation/timestamp/control", where)
         stamps_ms = None if clock is None else column(clock, "step_start", where)
@@ -60,8 +60,8 @@ def _episode(path: Path) -> Episode:
                    partial(_frames, films, len(states)), "panda", times_s)
 
 
-def _poses(group: Any, key: str, where: str) -> np.ndarray:
-    """(T, 7): xyz, Euler angles, gripper (0 open, 1 closed), as DROID and `RobotSpec` both define them."""
+def poses_in(group: Any, key: str, where: str) -> np.ndarray:
+    """(T, 7) of a group: xyz, Euler angles, gripper (0 open, 1 closed), as DROID and `RobotSpec` both define them."""
     pose = None if group is None else numbers(group, "cartesian_position", where)
     gripper = None if group is None else column(group, "gripper_position", where)
     if pose is None or gripper is None:

@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from lamplan.errors import DataError
+from lamplan.logs.droid import poses_in
 from lamplan.logs.episode import Episode
 from lamplan.logs.folders import a_few, episodes_at
-from lamplan.logs.hdf5 import column, dataset, group_at, holds, image_set, images_at, numbers, open_hdf5
+from lamplan.logs.hdf5 import dataset, group_at, holds, image_set, images_at, open_hdf5
 
 NAME = "Franka set of JEPA-WMs (episode.h5 with episode_data/observation, or a folder of folders with such files)"
 EPISODE = "episode.h5"
@@ -34,20 +35,14 @@ def _episode(path: Path) -> Episode:
     where = str(path)
     with open_hdf5(path) as file:
         seen = group_at(file, OBSERVATION, where)
-        pose = None if seen is None else numbers(seen, "cartesian_position", where)
-        gripper = None if seen is None else column(seen, "gripper_position", where)
-        if pose is None or gripper is None:
-            raise DataError(f"{where} has no '{OBSERVATION}/cartesian_position' (T, 6) with 'gripper_position' (T,).")
-        if pose.shape != (len(gripper), 6):
-            raise DataError(f"{where}: there must be poses (T, 6) and one gripper position each, found {pose.shape} and {gripper.shape}.")
+        states = poses_in(seen, OBSERVATION, where)
         lengths = {key: len(image_set(seen, key, where)) for key in sorted(seen) if "image" in key and _pictures(seen, key, where)}
     if not lengths:
         raise DataError(f"{where} has no images ('{OBSERVATION}/<camera>', uint8 (T, H, W, 3)).")
     for camera, length in lengths.items():
-        if length != len(pose):
-            raise DataError(f"{where}: '{camera}' has {length} images for {len(pose)} states; there must be one per state.")
-    states = np.concatenate([pose, gripper[:, None]], axis=1)
-    return Episode(states, None, RATE_HZ, tuple(lengths), where, partial(_frames, path, len(pose)), "panda")
+        if length != len(states):
+            raise DataError(f"{where}: '{camera}' has {length} images for {len(states)} states; there must be one per state.")
+    return Episode(states, None, RATE_HZ, tuple(lengths), where, partial(_frames, path, len(states)), "panda")
 
 
 def _pictures(seen: object, key: str, where: str) -> bool:
