@@ -65,14 +65,20 @@ def subgroup(group: Any, name: str, where: str) -> Any:
 
 def dataset(group: Any, name: str, where: str) -> Any:
     """Data set `name` of plain integers or floats stored in this file, None when absent."""
-    found = child(group, name, where)
+    found = _array(group, name, where)
     if found is None:
         return None
-    if not isinstance(found, require_h5py().Dataset):
-        raise DataError(f"{where}: '{name}' must be a data set, found a group.")
     if found.dtype.kind not in "iuf":
         raise DataError(f"{where}: '{name}' must hold numbers, found values of type {found.dtype}.")
     return _plain(found, name, where)
+
+
+def _array(group: Any, name: str, where: str) -> Any:
+    """Data set `name` as it stands, None when absent; DataError when it is a group."""
+    found = child(group, name, where)
+    if found is not None and not isinstance(found, require_h5py().Dataset):
+        raise DataError(f"{where}: '{name}' must be a data set, found a group.")
+    return found
 
 
 def _plain(found: Any, name: str, where: str) -> Any:
@@ -143,11 +149,9 @@ def images_at(images: Any, steps: np.ndarray) -> np.ndarray:
 
 def encoded_set(group: Any, name: str, where: str) -> Any:
     """Data set `name` of T encoded images, each a string of fixed length or opaque bytes; None when absent."""
-    found = child(group, name, where)
+    found = _array(group, name, where)
     if found is None:
         return None
-    if not isinstance(found, require_h5py().Dataset):
-        raise DataError(f"{where}: '{name}' must be a data set, found a group.")
     kind = found.dtype
     if found.ndim != 1 or len(found) == 0 or not (kind.kind == "S" or (kind.kind == "V" and kind.names is None and kind.subdtype is None)):
         raise DataError(f"{where}: '{name}' must hold T encoded images as bytes, found values of type {kind} and shape {found.shape}.")
