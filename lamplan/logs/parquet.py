@@ -105,9 +105,7 @@ def _scan(path: Path, names: Sequence[str], where: str, between: Between | None,
 def _numbers(column: Any, where: str) -> np.ndarray:
     import pyarrow as pa
 
-    array = column.combine_chunks() if not isinstance(column, pa.Array) else column
-    if isinstance(array, pa.ChunkedArray):
-        array = pa.concat_arrays(array.chunks) if array.num_chunks else pa.array([], array.type)
+    array = column.combine_chunks()
     if isinstance(array, pa.ExtensionArray):
         array = array.storage
     shape: tuple[int, ...] = (len(array),)
