@@ -119,11 +119,12 @@ def duration_s(video: Video) -> float:
     raise DataError(f"{video.name} holds no pictures; it is empty, cut short or damaged. Make or copy it anew.")
 
 
-def write_video(path: str | Path, frames: np.ndarray, fps: float, crf: int = 23) -> None:
-    """Writes images (T, H, W, 3) uint8 as H.264 in an MP4 that any player shows (yuv420p).
+def write_video(path: str | Path, frames: np.ndarray, fps: float, crf: int = 23, key_every: int | None = None) -> None:
+    """Writes images (T, H, W, 3) uint8 as H.264 in an MP4 that any player shows (yuv420p), frame k at k / fps.
 
     Odd heights and widths gain one repeated row or column, which the format demands. `crf` is x264's quality: 18 is nearly
-    lossless, 23 its default, 30 rough. The file gets its name only when it is complete.
+    lossless, 23 its default, 30 rough. With `key_every` any frame is found by decoding at most so many: a key frame stands that often,
+    and no frame waits for a later one. The file gets its name only when it is complete.
     """
     path, frames = Path(path), np.asarray(frames)
     if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[3] != 3 or 0 in frames.shape:
@@ -134,15 +135,20 @@ def write_video(path: str | Path, frames: np.ndarray, fps: float, crf: int = 23)
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
-        _encode(unfinished, frames, Fraction(fps).limit_denominator(1000), crf)
+        _encode(unfinished, frames, frame_rate(fps), {"crf": str(crf)} | ({"g": str(key_every), "bf": "0"} if key_every else {}))
         os.replace(unfinished, path)
     finally:
         unfinished.unlink(missing_ok=True)
 
 
-def _encode(path: Path, frames: np.ndarray, rate: Fraction, crf: int) -> None:
-    with av.open(str(path), "w", format="mp4", options={"movflags": "faststart"}) as container:
-        stream = container.add_stream("libx264", rate=rate, options={"crf": str(crf)})
+def frame_rate(fps: float) -> Fraction:
+    """The rate as a video's header keeps it."""
+    return Fraction(fps).limit_denominator(1000)
+
+
+def _encode(path: Path, frames: np.ndarray, rate: Fraction, options: dict[str, str]) -> None:
+    with av.open(str(path.absolute()), "w", format="mp4", options={"movflags": "faststart"}) as container:
+        stream = container.add_stream("libx264", rate=rate, options=options)
         stream.height, stream.width = frames.shape[1:3]
         stream.pix_fmt = "yuv420p"
         stream.codec_context.thread_count = 1

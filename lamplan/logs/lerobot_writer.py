@@ -19,13 +19,16 @@ from lamplan.logs.lerobot_files import DATA_PATH, VIDEO_PATH, picture_features, 
 from lamplan.logs.lerobot_rows import PICTURES, episode_columns, episode_row
 from lamplan.logs.lerobot_stats import KINDS, stats_of_images
 from lamplan.logs.lerobot_stored import StoredSet
-from lamplan.logs.lerobot_video import encode, join_videos
+from lamplan.logs.lerobot_video import join_videos
 from lamplan.logs.parquet import require_parquet
 from lamplan.logs.recorded import check_recorded
 from lamplan.robot import RobotSpec
+from lamplan.video import write_video
 
 FOLDER = re.compile(r"episode_(\d+)")
 NUMBERS, SIZES = "numbers.npz", "sizes.json"
+# A quality that the eye does not tell from the original, and any step within 10 of a key frame.
+CRF, KEY_EVERY = 18, 10
 # LeRobot's own limit for a video that many episodes share.
 MAX_VIDEO_BYTES = 200 * 2**20
 
@@ -75,7 +78,7 @@ class LeRobotWriter:
         unfinished.mkdir()
         numbers = {"states": states, "actions": actions}
         for key, images in frames.items():
-            encode(unfinished / f"{key}.mp4", images, self._robot.rate_hz)
+            write_video(unfinished / f"{key}.mp4", images, self._robot.rate_hz, crf=CRF, key_every=KEY_EVERY)
             numbers |= {f"{key}/{name}": values for name, values in stats_of_images(images).items()}
         np.savez(unfinished / NUMBERS, **numbers)
         (unfinished / SIZES).write_text(json.dumps(sizes), encoding="utf-8")
