@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import tarfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +14,7 @@ import numpy as np
 from tqdm import tqdm
 
 from lamplan.errors import DataError
+from lamplan.files import file_bytes, whole_file
 from lamplan.video import SUFFIXES, Video
 
 SHARD = ".tar"
@@ -43,7 +43,7 @@ class Corpus:
 
     def key(self) -> list[list[str | int]]:
         """One entry a video; changes when one is added, taken away, renamed or changes its length in bytes."""
-        return [[self.files[i], _bytes(self.root / self.files[i])] if size < 0 else [self.files[i], int(start), int(size)]
+        return [[self.files[i], file_bytes(self.root / self.files[i])] if size < 0 else [self.files[i], int(start), int(size)]
                 for i, start, size in zip(self.file, self.start, self.size, strict=True)]
 
 
@@ -122,7 +122,7 @@ def _lines(path: Path) -> list[str]:
 
 def _indexed(root: Path, shards: list[str], cache: Path) -> tuple[np.ndarray, list[tuple[str, str]]]:
     """Rows (shard, start, size) of all videos in the shards, and the shards that are damaged; from the cache if it has them."""
-    key = json.dumps([str(root.absolute()), [[name, _bytes(root / name)] for name in shards]])
+    key = json.dumps([str(root.absolute()), [[name, file_bytes(root / name)] for name in shards]])
     target = cache / f"shards-{hashlib.sha256(key.encode()).hexdigest()[:16]}.npz"
     if not target.exists():
         parts, problems = [], []
@@ -131,10 +131,8 @@ def _indexed(root: Path, shards: list[str], cache: Path) -> tuple[np.ndarray, li
             for i, (rows, problem) in enumerate(tqdm(each, desc="index shards", total=len(shards), unit="shard", dynamic_ncols=True)):
                 parts.append(np.array([[i, start, size] for start, size in rows], dtype=np.int64).reshape(-1, 3))
                 problems += [(str(root / shards[i]), problem)] if problem else []
-        cache.mkdir(parents=True, exist_ok=True)
-        unfinished = target.with_name(f"{target.stem}.{os.getpid()}.tmp.npz")
-        np.savez(unfinished, rows=np.concatenate(parts), problems=np.frombuffer(json.dumps(problems).encode(), np.uint8))
-        os.replace(unfinished, target)
+        with whole_file(target) as unfinished, unfinished.open("wb") as file:
+            np.savez(file, rows=np.concatenate(parts), problems=np.frombuffer(json.dumps(problems).encode(), np.uint8))
     with np.load(target) as stored:
         return stored["rows"], [(name, reason) for name, reason in json.loads(stored["problems"].tobytes())]
 
@@ -156,11 +154,3 @@ def _merged(name: str, root: Path, names: list[str], shards: list[int], found: n
     order = np.argsort(file, kind="stable")
     start, size = (np.concatenate([column, np.full(len(alone), single)])[order] for column, single in ((found[:, 1], 0), (found[:, 2], -1)))
     return Corpus(name, root, names, file[order], start, size, problems)
-
-
-def _bytes(path: Path) -> int:
-    """Length of a file; -1 when it is not there, which shows when it is read."""
-    try:
-        return path.stat().st_size
-    except OSError:
-        return -1

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 import tarfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -17,6 +16,7 @@ from tqdm import tqdm
 from lamplan.corpus import SHARD, find_files
 from lamplan.decoders import Decoder, Decoders
 from lamplan.errors import DataError, InputError
+from lamplan.files import file_bytes, whole_file
 from lamplan.video import Video
 
 ORDER, CHECKED = "shards.json", "checked.jsonl"
@@ -92,7 +92,7 @@ def report(plan: Sharding, dry_run: bool) -> str:
 
 def _settle(source: Path, root: Path, names: list[str], out: Path, size_mb: float) -> None:
     """Refuses to mix the shards of two folders, of two sizes or of two states of a folder."""
-    key = hashlib.sha256(json.dumps([[name, _bytes(root / name)] for name in names]).encode()).hexdigest()
+    key = hashlib.sha256(json.dumps([[name, file_bytes(root / name)] for name in names]).encode()).hexdigest()
     wanted = {"source": str(source.absolute()), "size_mb": size_mb, "videos": len(names), "key": key}
     out.mkdir(parents=True, exist_ok=True)
     file = out / ORDER
@@ -104,9 +104,8 @@ def _settle(source: Path, root: Path, names: list[str], out: Path, size_mb: floa
     elif any(out.glob(f"*{SHARD}")):
         raise InputError(f"{out} holds shards that `lamplan shard` did not write; choose another folder.")
     else:
-        unfinished = file.with_name(f"{file.name}.{os.getpid()}.tmp")
-        unfinished.write_text(json.dumps(wanted) + "\n", encoding="utf-8")
-        os.replace(unfinished, file)
+        with whole_file(file) as unfinished:
+            unfinished.write_text(json.dumps(wanted) + "\n", encoding="utf-8")
 
 
 def _check(root: Path, names: list[str], log: Path | None, workers: int | None) -> Iterator[Checked]:
@@ -121,7 +120,7 @@ def _check(root: Path, names: list[str], log: Path | None, workers: int | None) 
 
 
 def _look(decoder: Decoder, root: Path, name: str, known: dict[tuple[str, int], Checked]) -> Checked:
-    size, video = _bytes(root / name), Video(root / name)
+    size, video = file_bytes(root / name), Video(root / name)
     if (name, size) in known:
         return known[name, size]
     try:
@@ -156,26 +155,18 @@ def _packed(checked: list[Checked], limit: float) -> Iterator[Shard]:
 
 
 def _write(each: Shard, root: Path, path: Path) -> None:
-    unfinished = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
-        with tarfile.open(unfinished, "w", format=tarfile.GNU_FORMAT) as tar:
+        with whole_file(path) as unfinished, tarfile.open(unfinished, "w", format=tarfile.GNU_FORMAT) as tar:
             for i, video in each.videos:
                 facts = json.dumps({"file": video.file, "seconds": round(video.seconds, 3)}).encode()
                 with (root / video.file).open("rb") as file:
                     tar.addfile(_member(f"{i:09d}{Path(video.file).suffix.lower()}", video.bytes), file)
                 tar.addfile(_member(f"{i:09d}.json", len(facts)), io.BytesIO(facts))
-        os.replace(unfinished, path)
     except OSError as error:
         raise DataError(f"{path} cannot be written ({error}); make room, or run it again if a video was changed or taken away.") from None
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 def _member(name: str, size: int) -> tarfile.TarInfo:
     member = tarfile.TarInfo(name)
     member.size = size
     return member
-
-
-def _bytes(path: Path) -> int:
-    return path.stat().st_size if path.is_file() else -1

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +20,7 @@ from av.video.reformatter import Interpolation, VideoReformatter
 from av.video.stream import VideoStream
 
 from lamplan.errors import DataError, InputError
+from lamplan.files import whole_file
 
 SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts")
 # A file may call itself .mp4 and be a playlist that makes the reader open other files; only real containers are read.
@@ -132,13 +132,8 @@ def write_video(path: str | Path, frames: np.ndarray, fps: float, crf: int = 23,
     if not fps > 0:
         raise InputError(f"a video's rate must be positive, found {fps} Hz.")
     frames = np.pad(frames, ((0, 0), (0, frames.shape[1] % 2), (0, frames.shape[2] % 2), (0, 0)), mode="edge")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    try:
+    with whole_file(path) as unfinished:
         _encode(unfinished, frames, frame_rate(fps), {"crf": str(crf)} | ({"g": str(key_every), "bf": "0"} if key_every else {}))
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 def frame_rate(fps: float) -> Fraction:

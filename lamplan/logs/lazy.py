@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Generic, TypeVar, overload
 
+from lamplan.files import whole_file
 from lamplan.logs.episode import Episode
 
 Entry = TypeVar("Entry")
@@ -56,7 +57,8 @@ def remembered(path: Path, form: str, build: Callable[[], tuple[list[Any], Itera
     try:
         sources = {str(source.absolute()): source.stat().st_mtime_ns for source in paths}
         if all(changed < began - SETTLED_NS for changed in sources.values()):
-            _write(kept, {"log": str(path.absolute()), "sources": sources, "entries": entries})
+            with whole_file(kept) as unfinished:
+                unfinished.write_text(json.dumps({"log": str(path.absolute()), "sources": sources, "entries": entries}), encoding="utf-8")
     except (OSError, ValueError):
         pass  # A cache that cannot be written costs time and nothing else.
     return entries
@@ -65,13 +67,3 @@ def remembered(path: Path, form: str, build: Callable[[], tuple[list[Any], Itera
 def cache_folder() -> Path:
     """Where lists of episodes are kept: `$XDG_CACHE_HOME/lamplan/logs`, by default under `~/.cache`."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lamplan" / "logs"
-
-
-def _write(path: Path, table: dict[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_suffix(f".{os.getpid()}.tmp")
-    try:
-        unfinished.write_text(json.dumps(table), encoding="utf-8")
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)

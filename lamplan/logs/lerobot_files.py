@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lamplan.robot import RobotSpec
@@ -39,14 +37,3 @@ def picture_features(sizes: Mapping[str, Sequence[int]], rate_hz: float) -> dict
     return {f"observation.images.{key}": {"dtype": "video", "shape": [*size, 3], "names": ["height", "width", "channels"],
                                           "info": {"video.height": size[0], "video.width": size[1], **video}}
             for key, size in sizes.items()}
-
-
-def write_file(path: Path, write: Callable[[Path], object]) -> None:
-    """Lets `write` make a file under a temporary name, which gets its own when it is whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    try:
-        write(unfinished)
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)

@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from lamplan.files import whole_file
 from lamplan.logs.files import read_json
-from lamplan.logs.lerobot_files import DATA_PATH, EPISODES_PATH, VIDEO_PATH, place, write_file
+from lamplan.logs.lerobot_files import DATA_PATH, EPISODES_PATH, VIDEO_PATH, place
 from lamplan.logs.lerobot_rows import stats_in
 from lamplan.logs.lerobot_stats import join
 from lamplan.logs.parquet import open_parquet, read_columns, require_parquet
@@ -57,13 +58,10 @@ class StoredSet:
         import pyarrow as pa
 
         tables = [pa.table({key: _column(values) for key, values in episode.items()}) for episode in episodes]
-
-        def write(target: Path) -> None:
-            with require_parquet().ParquetWriter(target, tables[0].schema) as file:
-                for table in tables:
-                    file.write_table(table)
-
-        write_file(self.root / DATA_PATH.format(**place(self.files)), write)
+        target = self.root / DATA_PATH.format(**place(self.files))
+        with whole_file(target) as unfinished, require_parquet().ParquetWriter(unfinished, tables[0].schema) as file:
+            for table in tables:
+                file.write_table(table)
 
     def write_rows(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """The table of the next group's episodes, by which they become part of the set."""
@@ -72,8 +70,8 @@ class StoredSet:
         self._write_table(EPISODES_PATH.format(**place(self.files)), pa.Table.from_pylist(list(rows)))
 
     def write_json(self, name: str, value: Mapping[str, Any]) -> None:
-        text = json.dumps(value, indent=4)
-        write_file(self.root / "meta" / name, lambda target: target.write_text(text, encoding="utf-8"))
+        with whole_file(self.root / "meta" / name) as unfinished:
+            unfinished.write_text(json.dumps(value, indent=4), encoding="utf-8")
 
     def write_tasks(self, tasks: Sequence[str]) -> None:
         """A pandas table indexed by the task's words, which is how LeRobot looks its number up."""
@@ -87,7 +85,8 @@ class StoredSet:
         self._write_table("meta/tasks.parquet", table.replace_schema_metadata({"pandas": json.dumps(notes)}))
 
     def _write_table(self, name: str, table: Any) -> None:
-        write_file(self.root / name, lambda target: require_parquet().write_table(table, target))
+        with whole_file(self.root / name) as unfinished:
+            require_parquet().write_table(table, unfinished)
 
     def _tables(self) -> list[Path]:
         return sorted((self.root / "meta" / "episodes").glob("*/*.parquet"))

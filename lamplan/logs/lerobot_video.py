@@ -8,13 +8,14 @@ from pathlib import Path
 import av
 from av.video.stream import VideoStream
 
-from lamplan.logs.lerobot_files import write_file
+from lamplan.files import whole_file
 from lamplan.video import frame_rate
 
 
 def join_videos(target: Path, parts: Sequence[Path], lengths: Sequence[int], rate_hz: float) -> None:
     """Writes the videos one behind the other, each of `lengths` frames; their coded frames are copied as they are."""
-    write_file(target, lambda unfinished: _join(unfinished, parts, lengths, rate_hz))
+    with whole_file(target) as unfinished:
+        _join(unfinished, parts, lengths, rate_hz)
 
 
 def _join(target: Path, parts: Sequence[Path], lengths: Sequence[int], rate_hz: float) -> None:
