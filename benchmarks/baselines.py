@@ -21,15 +21,14 @@ from benchmarks.options import guarded, positive_int
 from benchmarks.regression import GoalRegression, RegressionConfig
 from lamplan.lam import LatentActionModel
 from lamplan.robot import RobotSpec
+from lamplan.train.config import load_config
 from lamplan.train.loop import Budget, train
 from lamplan.train.optimiser import OptimiserConfig
 from lamplan.weights import module_fingerprint
 
 BATCH = 64
-CLIPS = 8  # per step, as in the recipe of the latent action model
-IMAGINED = 0.7  # share of the steps that train on rollouts, as in that recipe
+RECIPE = "wild-small"  # of the latent action model; the action-labelled one is trained by it
 HORIZON = {"arm": 3, "mobile": 8}
-LEARNING_RATE = 7e-4  # also the recipe's
 FARTHEST = {"arm": 12, "mobile": 16}  # steps; what a goal of the closed loop may be away
 VALIDATION_BATCHES = 8
 REGRESSION, ACTION_LABELLED, BEHAVIOUR = "regression", "action_labelled", "behaviour.json"
@@ -107,7 +106,8 @@ def train_regression(training: list[EncodedEpisode], held_out: list[EncodedEpiso
 
 def train_action_labelled(training: list[EncodedEpisode], held_out: list[EncodedEpisode], robot: RobotSpec, lam: LatentActionModel,
                           budget: Budget, out: Path, frames: int, seed: int, device: str) -> ActionLabelledWorldModel:
-    """L1 under teacher forcing and over rollouts, in the shares in which the LAM's world model is trained."""
+    """L1 under teacher forcing and over rollouts, in the shares, batches and at the learning rate of the LAM's own recipe."""
+    recipe = load_config(RECIPE)
     torch.manual_seed(seed)
     model = ActionLabelledWorldModel.like(lam, robot.action_dim).to(device)
     actions = torch.cat([episode.actions for episode in training])
@@ -119,19 +119,19 @@ def train_action_labelled(training: list[EncodedEpisode], held_out: list[Encoded
 
     def loss(part: tuple[Tensor, Tensor], step: int) -> tuple[Tensor, dict[str, Tensor]]:
         clip, taken = part
-        imagined = np.random.default_rng([seed, 5, step]).random() < IMAGINED
+        imagined = np.random.default_rng([seed, 5, step]).random() < recipe.imagined
         value = F.l1_loss(model.imagine(clip[:, 0], taken) if imagined else model(clip[:, :-1], taken), clip[:, 1:])
         return value, {"rollout_l1" if imagined else "l1": value.detach()}
 
     @torch.inference_mode()
     def validate() -> dict[str, float]:
-        clips = [sample_clips(held_out, CLIPS, frames, np.random.default_rng([seed, 4, i])) for i in range(VALIDATION_BATCHES)]
+        clips = [sample_clips(held_out, recipe.batch, frames, np.random.default_rng([seed, 4, i])) for i in range(VALIDATION_BATCHES)]
         clip, taken = (torch.cat(column) for column in zip(*clips, strict=True))
         return {"l1": F.l1_loss(model(clip[:, :-1], taken), clip[:, 1:]).item(), "copy": F.l1_loss(clip[:, :-1], clip[:, 1:]).item(),
                 "rollout": F.l1_loss(model.imagine(clip[:, 0], taken)[:, -1], clip[:, -1]).item(),
                 "rollout_copy": F.l1_loss(clip[:, 0], clip[:, -1]).item()}
 
-    train(model, draw, loss, budget, out, batch=CLIPS, title=ACTION_LABELLED, config=OptimiserConfig(learning_rate=LEARNING_RATE),
+    train(model, draw, loss, budget, out, batch=recipe.batch, title=ACTION_LABELLED, config=recipe.optimiser,
           seed=seed, validate=validate)
     model.save(out)
     return model.eval().requires_grad_(False)
