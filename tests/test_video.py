@@ -1,8 +1,5 @@
 """Reading and writing clips: true times, whole frames, sentences for broken files."""
 
-from fractions import Fraction
-from pathlib import Path
-
 import av
 import numpy as np
 import pytest
@@ -11,6 +8,7 @@ from hypothesis import strategies as st
 
 from lamplan.errors import DataError, InputError
 from lamplan.video import read_clip, write_video
+from tests.faults import write_sound, write_uneven
 
 
 def grey(levels: np.ndarray, height: int = 64, width: int = 64) -> np.ndarray:
@@ -21,30 +19,6 @@ def grey(levels: np.ndarray, height: int = 64, width: int = 64) -> np.ndarray:
 def level(clip: np.ndarray) -> np.ndarray:
     """Grey level of each frame."""
     return clip.reshape(len(clip), -1).mean(axis=1)
-
-
-def write_at(path: Path, levels: np.ndarray, times_s: list[float]) -> None:
-    """A video whose frames stand at the given times, under a header that claims 30 Hz."""
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=30)
-        stream.width = stream.height = 64
-        stream.pix_fmt = "yuv420p"
-        stream.codec_context.time_base = Fraction(1, 1000)
-        for image, time in zip(grey(levels), times_s, strict=True):
-            frame = av.VideoFrame.from_ndarray(image, format="rgb24")
-            frame.pts, frame.time_base = round(time * 1000), Fraction(1, 1000)
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
-
-
-def write_sound(path: Path) -> None:
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("aac", rate=8000)
-        stream.layout = "mono"
-        frame = av.AudioFrame.from_ndarray(np.zeros((1, 8000), np.float32), format="fltp", layout="mono")
-        frame.sample_rate = 8000
-        container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
 
 
 def test_written_frames_come_back_in_number_and_order(tmp_path):
@@ -68,13 +42,13 @@ def test_a_window_equals_the_same_part_of_the_whole(tmp_path_factory, fps, start
 def test_frames_are_chosen_by_their_own_times_not_by_the_header_rate(tmp_path):
     times = [0.0, 0.1, 0.2, 0.3, 1.0, 2.0, 2.5, 2.6, 2.7, 3.0]
     levels = np.arange(10) * 25
-    write_at(tmp_path / "uneven.mp4", levels, times)
+    write_uneven(tmp_path / "uneven.mp4", grey(levels), times)
     clip = read_clip(tmp_path / "uneven.mp4", fps=1.0, size=64)
     np.testing.assert_allclose(level(clip), [0, 100, 125, 225], atol=2)
 
 
 def test_a_late_first_time_stamp_counts_as_zero(tmp_path):
-    write_at(tmp_path / "late.mkv", np.array([50, 100, 150]), [5.0, 5.25, 5.5])
+    write_uneven(tmp_path / "late.mkv", grey(np.array([50, 100, 150])), [5.0, 5.25, 5.5])
     np.testing.assert_allclose(level(read_clip(tmp_path / "late.mkv", fps=4.0, size=64)), [50, 100, 150], atol=2)
 
 
@@ -93,7 +67,7 @@ def test_avi_has_no_presentation_times(tmp_path, codec):
 
 
 def test_frames_a_minute_apart_are_no_clip(tmp_path):
-    write_at(tmp_path / "gap.mp4", np.array([0, 100, 200]), [0.0, 1.0, 3600.0])
+    write_uneven(tmp_path / "gap.mp4", grey(np.array([0, 100, 200])), [0.0, 1.0, 3600.0])
     with pytest.raises(DataError, match="3599 s apart"):
         read_clip(tmp_path / "gap.mp4")
     assert len(read_clip(tmp_path / "gap.mp4", frames=4)) == 4
