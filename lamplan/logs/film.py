@@ -142,6 +142,8 @@ def open_container(path: Path) -> tuple[InputContainer, VideoStream]:
     stream = container.streams.video[0]
     if stream.codec_context is None:
         raise ValueError("its pictures are in a code that is not known here")
+    if not stream.time_base:
+        raise ValueError("its pictures have no clock")
     if stream.width * stream.height > MAX_PIXELS:
         raise ValueError(f"it claims frames of {stream.width} x {stream.height} pixels")
     stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
@@ -155,7 +157,7 @@ def _list_frames(container: InputContainer, stream: VideoStream) -> FrameTable:
     rows = [(stamp, packet.is_keyframe) for packet in container.demux(stream)
             if packet.size and not packet.is_discard and (stamp := _stamp(packet, container)) is not None]
     tick_s = float(stream.time_base or 0)
-    if not rows or not tick_s > 0:
+    if not rows:
         raise ValueError("it has no frame with a time stamp")
     ticks, first = np.unique(np.array([row[0] for row in rows], np.int64), return_index=True)
     is_key = np.array([row[1] for row in rows])[first]

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 
-import av
 import av.error
 import numpy as np
 from av.container import InputContainer
@@ -14,11 +13,8 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from lamplan.errors import DataError
+from lamplan.logs.film import open_container
 from lamplan.logs.parts import stack_images
-from lamplan.video import CONTAINERS
-
-# No camera of a robot is larger; a damaged header may claim to be.
-MAX_PIXELS = 2**26
 
 
 def frames_at(path: Path, times_s: np.ndarray, tolerance_s: float, where: str, count: int | None = None) -> np.ndarray:
@@ -30,8 +26,8 @@ def frames_at(path: Path, times_s: np.ndarray, tolerance_s: float, where: str, c
     """
     order = np.argsort(times_s, kind="stable")
     try:
-        with av.open(str(path.absolute()), options=CONTAINERS) as container:
-            stream = _stream(container, where)
+        container, stream = open_container(path)
+        with container:
             if count is not None and stream.frames and stream.frames != count:
                 raise DataError(f"{where}: {path.name} has {stream.frames} frames for {count} states; there must be one per state.")
             found = list(_nearest(container, stream, np.asarray(times_s)[order], tolerance_s, where))
@@ -41,18 +37,6 @@ def frames_at(path: Path, times_s: np.ndarray, tolerance_s: float, where: str, c
     if not found:
         return np.empty((0, stream.height, stream.width, 3), np.uint8)
     return stack_images([found[place] for place in np.argsort(order)], f"{where}: {path.name}")
-
-
-def _stream(container: InputContainer, where: str) -> VideoStream:
-    if not container.streams.video or container.streams.video[0].codec_context is None or not container.streams.video[0].time_base:
-        raise DataError(f"{where}: {container.name} holds no pictures that can be decoded here; convert it to H.264.")
-    stream = container.streams.video[0]
-    if not 0 < stream.width * stream.height <= MAX_PIXELS:
-        raise DataError(f"{where}: {container.name} claims pictures of {stream.width} x {stream.height}; it is damaged.")
-    # One thread per file: logs are read by many processes at once.
-    stream.codec_context.thread_count = 1
-    stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
-    return stream
 
 
 def _nearest(container: InputContainer, stream: VideoStream, times_s: np.ndarray, tolerance_s: float, where: str) -> Iterator[np.ndarray]:
