@@ -3,6 +3,7 @@
 import json
 import random
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import h5py
@@ -36,6 +37,18 @@ def spoil_bytes(path: Path, rng: random.Random) -> None:
     else:
         del content[place : place + length]
     path.write_bytes(bytes(content))
+
+
+def put(name: str, value: object, inside: str = "") -> Callable[[Path], None]:
+    """A change to an HDF5 file, or to the one `inside` a folder: `value` in the place of an object, None to take it away."""
+    def change(path: Path) -> None:
+        with h5py.File(path / inside, "r+") as file:
+            if name in file:
+                del file[name]
+            if value is not None:
+                file[name] = value
+
+    return change
 
 
 def spoil_hdf5(path: Path, rng: random.Random) -> None:

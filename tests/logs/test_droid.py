@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from functools import partial
 
 import h5py
 import numpy as np
@@ -10,6 +11,7 @@ from scipy.spatial.transform import Rotation
 
 from lamplan.errors import DataError
 from lamplan.logs import open_log
+from tests.logs import damage
 from tests.logs.synthetic import SERIALS, STEPS, arm_states, droid, film, grey, pictures, stamps_ms
 
 
@@ -100,16 +102,7 @@ def test_an_episode_is_opened_when_it_is_asked_for(folder, tmp_path):
         log[1]
 
 
-def put(name, value):
-    def change(folder):
-        with h5py.File(folder / "trajectory.h5", "r+") as file:
-            if name in file:
-                del file[name]
-            if value is not None:
-                file[name] = value
-    return change
-
-
+put = partial(damage.put, inside="trajectory.h5")
 ROBOT, CLOCK = "observation/robot_state", "observation/timestamp/control/step_start"
 DAMAGE = {
     "no pose": (put(f"{ROBOT}/cartesian_position", None), "no 'observation/robot_state/cartesian_position'"),

@@ -8,6 +8,7 @@ import pytest
 
 from lamplan.errors import DataError
 from lamplan.logs import open_log
+from tests.logs.damage import put
 from tests.logs.synthetic import STEPS, arm_states, franka, pictures, start_goal
 
 SEEN = "episode_data/observation"
@@ -31,15 +32,6 @@ def test_a_folder_of_runs_is_one_log(tmp_path):
     for run in (2, 10, 1):
         franka(tmp_path / "pick" / "liftcup_v0" / f"run_{run}", steps=run + 1)
     assert [len(found) for found in open_log(tmp_path)] == [2, 3, 11]
-
-
-def put(name, value):
-    def change(path):
-        with h5py.File(path, "r+") as file:
-            del file[name]
-            if value is not None:
-                file[name] = value
-    return change
 
 
 def huge(path):

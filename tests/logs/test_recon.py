@@ -10,6 +10,7 @@ import pytest
 from lamplan.errors import DataError
 from lamplan.logs import open_log
 from lamplan.logs.pickled import read_pickle
+from tests.logs.damage import put
 from tests.logs.synthetic import STEPS, grey, recon, recon_pictures, rover_states
 
 
@@ -61,15 +62,6 @@ def test_both_forms_of_one_trajectory_agree(tmp_path):
     (one,), (other,) = open_log(recon(tmp_path / "a.hdf5")), open_log(recon_pictures(tmp_path / "b"))
     np.testing.assert_allclose(one.states, other.states, atol=1e-5)
     np.testing.assert_array_equal(one.frames("rgb_left"), other.frames("rgb_left"))
-
-
-def put(name, value):
-    def change(path):
-        with h5py.File(path, "r+") as file:
-            del file[name]
-            if value is not None:
-                file[name] = value
-    return change
 
 
 def bomb(path):
