@@ -1,5 +1,9 @@
 """Synthetic logs in robomimic's layout, for tests of reader, writer and check."""
 
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import h5py
@@ -32,6 +36,16 @@ def write_log(path: Path, count: int = 2) -> Path:
         for seed in range(count):
             log.write_episode(*episode(seed))
     return path
+
+
+def kill_recording(program: str) -> list[int]:
+    """Runs a program that records without end and prints the index of each episode; kills it after the first few, which it returns."""
+    command, environment = [sys.executable, "-c", program], {**os.environ, "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT, env=environment) as process:
+        assert process.stdout is not None
+        written = [int(process.stdout.readline()) for _ in range(4)]
+        process.send_signal(signal.SIGKILL)
+    return written
 
 
 def edit(path: Path) -> h5py.File:

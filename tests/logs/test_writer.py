@@ -1,17 +1,12 @@
 """Recording: what was finished stays, whatever happens to the process."""
 
-import os
-import signal
-import subprocess
-import sys
-
 import h5py
 import numpy as np
 import pytest
 
 from lamplan.errors import DataError, InputError
 from lamplan.logs import LogWriter, check_limits, open_log
-from tests.logs.helpers import ROOT, episode, spec, write_log, writer
+from tests.logs.helpers import episode, kill_recording, spec, write_log, writer
 
 ENDLESS = """
 from pathlib import Path
@@ -76,11 +71,7 @@ def test_a_recording_goes_on_after_it_was_closed(tmp_path):
 
 def test_a_killed_recording_keeps_its_finished_episodes(tmp_path):
     path = tmp_path / "log.hdf5"
-    program = [sys.executable, "-c", ENDLESS.format(path=str(path))]
-    with subprocess.Popen(program, stdout=subprocess.PIPE, text=True, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}) as process:
-        written = [int(process.stdout.readline()) for _ in range(4)]
-        process.send_signal(signal.SIGKILL)
-    assert written == [0, 1, 2, 3] and not path.exists()
+    assert kill_recording(ENDLESS.format(path=str(path))) == [0, 1, 2, 3] and not path.exists()
     with writer(path) as log:
         count = len(log.finished())
         assert count >= 4
