@@ -7,9 +7,24 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
 
 from lamplan.train.distribution import Precision
+
+Shape = tuple[int, ...]
+
+
+def _attention(query: Shape, key: Shape, value: Shape, *_: object, **__: object) -> int:
+    return int(sdpa_flop_count(query, key, value))  # type: ignore[no-untyped-call]
+
+
+def _attention_backward(slope: Shape, query: Shape, key: Shape, value: Shape, *_: object, **__: object) -> int:
+    return int(sdpa_backward_flop_count(slope, query, key, value))  # type: ignore[no-untyped-call]
+
+
+# torch counts the fused attention of accelerators by itself, but not the CPU's.
+ON_CPU = {torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention,
+          torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward: _attention_backward}
 
 
 def training_flops(module: nn.Module, loss: Callable[[], Tensor]) -> int:
@@ -19,7 +34,7 @@ def training_flops(module: nn.Module, loss: Callable[[], Tensor]) -> int:
     """
     was = {part: part.training for part in module.modules()}
     module.eval()  # nothing that counts its batches may count this one
-    with FlopCounterMode(display=False) as counter:
+    with FlopCounterMode(display=False, custom_mapping=ON_CPU) as counter:
         loss().backward()
     for parameter in module.parameters():
         parameter.grad = None

@@ -35,6 +35,17 @@ def test_operations_of_a_linear_layer_are_counted_and_nothing_is_left_behind() -
     assert layer.weight.grad is None and layer.training
 
 
+def test_attention_counts_where_it_is_fused_too() -> None:
+    layer, x = torch.nn.Linear(32, 96), torch.randn(2, 10, 32)
+
+    def loss() -> torch.Tensor:
+        q, k, v = layer(x).unflatten(-1, (3, 4, 8)).permute(2, 0, 3, 1, 4)
+        return torch.nn.functional.scaled_dot_product_attention(q, k, v).sum()
+
+    product = 2 * (2 * 4) * 10 * 10 * 8  # of two rows and four heads; forward two of them, backward five, as torch counts on a GPU
+    assert training_flops(layer, loss) == 2 * 2 * 20 * 32 * 96 + 7 * product
+
+
 def test_counting_leaves_a_discrete_codebook_as_it_was(tmp_path: Path) -> None:
     path = tiny.recipe(tmp_path)
     path.write_text(path.read_text().replace('kind = "noisy"\ndim = 8', 'kind = "discrete"\ndim = 8\nreset_after = 1'))
