@@ -1,4 +1,4 @@
-"""The command line: `lamplan pretrain`, `shard`, `fit`, `plan`."""
+"""The command line: `lamplan pretrain`, `shard`, `fit`, `plan`, `check`, `robot`."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 
 from lamplan import __version__
+from lamplan.commands import check
 from lamplan.errors import InputError, LamplanError
 from lamplan.robot import robot_folder
 
@@ -21,11 +22,10 @@ def main(arguments: list[str] | None = None) -> int:
     if getattr(options, "threads", None):
         torch.set_num_threads(options.threads)
     try:
-        options.run(options)
+        return options.run(options) or 0
     except LamplanError as error:
         print(f"lamplan {options.command}: {error}", file=sys.stderr)
         return 2
-    return 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -80,6 +80,8 @@ def _parser() -> argparse.ArgumentParser:
     plan.add_argument("--deadline", type=float, metavar="SECONDS", help="end the search in time for the plan to be there after so long")
     plan.add_argument("--plot", type=Path, help="write a picture of the plan here (PNG)")
     plan.set_defaults(run=_plan)
+
+    check.add_commands(commands)
 
     for command in (pretrain, shard):
         command.add_argument("--workers", type=int, help="processes that decode video (default: the cores that are there)")

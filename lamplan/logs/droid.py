@@ -61,7 +61,8 @@ def _episode(root: Path, name: str) -> Episode:
     rate_hz = CONTROL_HZ if times_s is None or len(times_s) < 2 else rate_of(times_s, where)
     films = _films(path.parent, where)
     return Episode(states, None if wanted is None else arm_motion(states, wanted), rate_hz, tuple(films), where,
-                   partial(_frames, films, len(states)), "panda", times_s, None if times_s is None else CONTROL_HZ, partial(_video_hz, films))
+                   partial(_frames, films, len(states)), "panda", times_s, stated_hz=None if times_s is None else CONTROL_HZ,
+                   video_hz=partial(_video_hz, films))
 
 
 def _poses(group: Any, key: str, where: str) -> np.ndarray:

@@ -64,7 +64,8 @@ class _Opener:
             raise DataError(f"{where}: {error}") from None
         return Episode(
             states=states, actions=_matrix(columns[ACTION][rows], ACTION, where) if info.action else None,
-            rate_hz=_rate(times, info.fps, where), cameras=tuple(info.cameras), source=where, robot=info.robot, times_s=times, stated_hz=info.fps,
+            rate_hz=_rate(times, info.fps, where), cameras=tuple(info.cameras), source=where, robot=info.robot, times_s=times,
+            stated_hz=info.fps,
             read=partial(_frames, info, self._table, number, times, path, where),
         )
 
