@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,7 @@ from lamplan.checkup.finding import Section
 from lamplan.checkup.survey import Survey
 from lamplan.errors import LamplanError
 from lamplan.logs.episode import Episode
+from lamplan.robot import RobotSpec
 
 # Frames of each camera that are looked at: a small log whole, of a large one runs of consecutive frames, evenly spread.
 FRAMES_LOOKED_AT = 2_000
@@ -29,8 +30,10 @@ THUMBNAILS = 6
 
 @dataclass
 class Camera:
-    """What was seen of one camera: its picture sizes (W, H), frames and steps looked at, and some frames by episode and step."""
+    """What was seen of one camera: its picture sizes (W, H), frames and steps looked at, what is wrong with it, and some frames by
+    episode and step."""
 
+    section: Section = field(default_factory=Section)
     sizes: set[tuple[int, int]] = field(default_factory=set)
     episodes: int = 0
     frames: int = 0
@@ -39,9 +42,14 @@ class Camera:
     repeated_steps: int = 0
     thumbnails: dict[str, np.ndarray] = field(default_factory=dict)
 
+    @property
+    def dead(self) -> bool:
+        """Whether every frame is black: some data sets fill up the cameras that a recording did not have."""
+        return 0 < self.frames == self.dark
 
-def check_cameras(survey: Survey) -> tuple[Section, dict[str, Camera]]:
-    """Looks at up to `FRAMES_LOOKED_AT` frames of each camera."""
+
+def check_cameras(survey: Survey, robot: RobotSpec | None = None) -> tuple[Section, dict[str, Camera]]:
+    """Looks at up to `FRAMES_LOOKED_AT` frames of each camera. What is wrong with one that the robot does not plan with is a note."""
     section, cameras = Section(), {name: Camera() for episode in survey.episodes for name in episode.cameras}
     if not cameras:
         section.trouble("camera", "no episode has a camera", "images of at least one", "record them: the model sees nothing else",
@@ -61,10 +69,12 @@ def check_cameras(survey: Survey) -> tuple[Section, dict[str, Camera]]:
             moving = _moving(episode, survey.motions[place] if survey.motions else np.diff(episode.states, axis=0), usual)
             for name in episode.cameras:
                 keep = f"{place}" if number in shown else ""
-                _look(episode, name, runs, moving, cameras[name], section, keep)
+                _look(episode, name, runs, moving, cameras[name], keep)
                 bar.update(sum(map(len, runs)))
     for name, seen in sorted(cameras.items()):
-        _sum_up(name, seen, survey, section)
+        section.facts |= _sum_up(name, seen, survey)
+        needed = robot is None or name == robot.camera
+        section.findings += seen.section.findings if needed else [replace(one, severity="note") for one in seen.section.findings]
     return section, cameras
 
 
@@ -94,42 +104,49 @@ def _moving(episode: Episode, motion: np.ndarray, usual: np.ndarray) -> np.ndarr
     return (np.abs(motion) > MOVING_SHARE * usual).any(axis=1)
 
 
-def _look(episode: Episode, name: str, runs: list[np.ndarray], moving: np.ndarray, seen: Camera, section: Section, keep: str) -> None:
+def _look(episode: Episode, name: str, runs: list[np.ndarray], moving: np.ndarray, seen: Camera, keep: str) -> None:
+    """Adds what the runs of one episode show; `keep` names the episode where a frame of it is to be shown."""
     dark: list[int] = []
     plain: list[int] = []
     frozen: list[tuple[int, int]] = []
     try:
         for run in runs:
-            frames = episode.frames(name, run)
-            seen.sizes.add((frames.shape[2], frames.shape[1]))
-            seen.frames += len(frames)
-            bright = frames.reshape(len(frames), -1)
-            is_dark = (bright.mean(axis=1) < DARK) & (bright.max(axis=1) < DARK_BRIGHTEST)
+            is_dark, is_plain, same = np.zeros(len(run), bool), np.zeros(len(run), bool), np.zeros(len(run) - 1, bool)
+            last = None
+            for start in range(0, len(run), RUN):
+                frames = episode.frames(name, run[start : start + RUN])
+                piece, flat = slice(start, start + len(frames)), frames.reshape(len(frames), -1)
+                is_dark[piece] = (flat.mean(axis=1) < DARK) & (flat.max(axis=1) < DARK_BRIGHTEST)
+                is_plain[piece] = np.ptp(flat, axis=1) == 0
+                shown = frames if last is None else np.concatenate([last, frames])
+                same[max(start - 1, 0) : start + len(frames) - 1] = (shown[1:] == shown[:-1]).all(axis=(1, 2, 3))
+                last = frames[-1:]
+                seen.sizes.add((frames.shape[2], frames.shape[1]))
+                if keep:
+                    middle = len(frames) // 2
+                    seen.thumbnails[f"episode {keep}, step {run[start + middle]}"] = frames[middle]
+                    keep = ""
+            moves = moving[run[:-1]] & ~is_dark[1:]
             dark += run[is_dark].tolist()
-            plain += run[~is_dark & (np.ptp(bright, axis=1) == 0)].tolist()
-            same = (frames[1:] == frames[:-1]).all(axis=(1, 2, 3))
-            moves = moving[run[:-1]]
+            plain += run[~is_dark & is_plain].tolist()
+            frozen += [(int(run[first]), length) for first, length in _still_runs(same, moves)]
+            seen.frames += len(run)
             seen.moving_steps += int(moves.sum())
             seen.repeated_steps += int((same & moves).sum())
-            frozen += [(int(run[first]), length) for first, length in _still_runs(same, moves)]
-            if keep:
-                middle = int(run[len(run) // 2])
-                seen.thumbnails[f"episode {keep}, step {middle}"] = frames[len(run) // 2]
-                keep = ""
     except LamplanError as error:
-        section.trouble("unreadable", str(error) if episode.source in str(error) else f"{episode.source}: {error}")
+        seen.section.trouble("unreadable", str(error) if episode.source in str(error) else f"{episode.source}: {error}")
         return
     seen.episodes += 1
     seen.dark += len(dark)
-    where = f"{episode.source}, camera {name}"
+    where, say = f"{episode.source}, camera {name}", seen.section
     if dark:
-        section.trouble("dark", f"{len(dark)} of {sum(map(len, runs))} frames are black", "a picture",
-                        "check lens, exposure and recording; leave this episode out", where, dark[0])
+        say.trouble("dark", f"{len(dark)} of {sum(map(len, runs))} frames are black", "a picture",
+                    "check lens, exposure and recording; leave this episode out", where, dark[0])
     if plain:
-        section.note("blank", f"{len(plain)} frames have a single colour", "a picture", "check the camera", where, plain[0])
+        say.note("blank", f"{len(plain)} frames have a single colour", "a picture", "check the camera", where, plain[0])
     for step, length in frozen[:1]:
-        section.trouble("frozen", f"the picture stays the same to the bit for {length} steps while the robot moves",
-                        "a picture that changes", "leave this episode out; the camera hung, or its frames were written twice", where, step)
+        say.trouble("frozen", f"the picture stays the same to the bit for {length} steps while the robot moves", "a picture that changes",
+                    "leave this episode out; the camera hung, or its frames were written twice", where, step)
 
 
 def _still_runs(same: np.ndarray, moves: np.ndarray) -> Iterator[tuple[int, int]]:
@@ -141,13 +158,19 @@ def _still_runs(same: np.ndarray, moves: np.ndarray) -> Iterator[tuple[int, int]
             yield first, end - first
 
 
-def _sum_up(name: str, seen: Camera, survey: Survey, section: Section) -> None:
+def _sum_up(name: str, seen: Camera, survey: Survey) -> dict[str, str]:
+    """Facts of a camera; adds what only all of its frames together tell."""
     sizes = " and ".join(f"{width} x {height}" for width, height in sorted(seen.sizes)) or "no picture could be read"
     total = sum(len(episode) for episode in survey.episodes if name in episode.cameras)
-    section.facts[f"camera {name}"] = f"{sizes}; looked at {seen.frames} of {total} frames, in {seen.episodes} episodes"
+    say = seen.section
+    if seen.dead:
+        say.findings = [one for one in say.findings if one.topic != "dark"]
+        say.trouble("dark", f"camera {name} is black in all {seen.frames} frames", "a picture",
+                    "plan with another camera: this one was covered, or was never there", survey.name)
     if len(seen.sizes) > 1:
-        section.note("camera", f"pictures of {name} have several sizes: {sizes}", "one size", "nothing to do: they are scaled", survey.name)
+        say.note("camera", f"pictures of {name} have several sizes: {sizes}", "one size", "nothing to do: they are scaled", survey.name)
     if seen.moving_steps >= 10 and seen.repeated_steps > REPEATED_SHARE * seen.moving_steps:
         share = seen.repeated_steps / seen.moving_steps
-        section.note("repeated", f"{share:.0%} of the frames of {name} repeat the one before while the robot moves",
-                     "a new picture at every step", "the camera is slower than the log, or hangs; record at its rate", survey.name)
+        say.note("repeated", f"{share:.0%} of the frames of {name} repeat the one before while the robot moves",
+                 "a new picture at every step", "the camera is slower than the log, or hangs; record at its rate", survey.name)
+    return {f"camera {name}": f"{sizes}; looked at {seen.frames} of {total} frames, in {seen.episodes} episodes"}

@@ -21,7 +21,7 @@ from lamplan.robot import RobotSpec
 
 @dataclass
 class Checkup:
-    """What a check-up found. `survey` is in metres and radians, whatever the log is in; `cameras` is empty where frames were not wanted."""
+    """What a check-up found. `survey` is in metres and radians, whatever the log is in."""
 
     survey: Survey
     facts: dict[str, str] = field(default_factory=dict)
@@ -41,15 +41,15 @@ class Checkup:
         return [finding for finding in self.findings if finding.severity == "note"]
 
 
-def examine(path: Path, robot: RobotSpec | None = None, frames: bool = True) -> Checkup:
-    """Opens a log of any known format and checks it, against a robot where one is given; `frames` may be left alone to save time.
+def examine(path: Path, robot: RobotSpec | None = None) -> Checkup:
+    """Opens a log of any known format and checks it, against a robot where one is given.
 
     Raises DataError when the log, or every single episode of it, cannot be read.
     """
-    return examine_survey(read_survey(path), robot, frames)
+    return examine_survey(read_survey(path), robot)
 
 
-def examine_survey(survey: Survey, robot: RobotSpec | None = None, frames: bool = True) -> Checkup:
+def examine_survey(survey: Survey, robot: RobotSpec | None = None) -> Checkup:
     """The same of a log that has been read."""
     if not survey.episodes:
         first = f"; the first: {survey.section.findings[0]}" if survey.section.findings else ""
@@ -60,12 +60,13 @@ def examine_survey(survey: Survey, robot: RobotSpec | None = None, frames: bool 
     found.add(survey.section)
     found.add(check_steps(survey, robot))
     found.add(units)
-    for check in (check_motion, check_rotation, check_heading, check_gripper, check_following):
-        found.add(check(survey))
+    rotation = check_rotation(survey)
+    for section in (check_motion(survey), rotation, check_heading(survey), check_gripper(survey),
+                    check_following(survey, turns=not any(one.severity == "trouble" for one in rotation.findings))):
+        found.add(section)
     if robot is not None:
         # As `lamplan fit` will see it: limits are in metres and radians, so wrong units break them.
         found.add(check_robot(as_read, robot))
-    if frames:
-        section, found.cameras = check_cameras(survey)
-        found.add(section)
+    section, found.cameras = check_cameras(survey, robot)
+    found.add(section)
     return found

@@ -16,13 +16,15 @@ BETTER = 0.1
 SMALLEST_GAIN, LARGEST_GAIN = 0.1, 10.0
 
 
-def check_following(survey: Survey) -> Section:
-    """Lag, sign and gain of the measured motion against the commands. The gripper has a check of its own."""
+def check_following(survey: Survey, turns: bool = True) -> Section:
+    """Lag, sign and gain of the measured motion against the commands. The gripper has a check of its own; an arm's `turns` say nothing
+    where its angles follow another convention."""
     section = Section()
     if survey.kind is None:
         return section
     told, moved = survey.aligned()
-    axes = [axis for axis in _axes(survey) if told[:, axis].std() > 1e-9 and moved[:, axis].std() > 1e-9] if len(told) else []
+    judged = range(3 if survey.kind == "mobile" or not turns else 6)
+    axes = [axis for axis in judged if told[:, axis].std() > 1e-9 and moved[:, axis].std() > 1e-9] if len(told) else []
     if len(told) < PAIRS_NEEDED or not axes:
         without = not any(episode.actions is not None for episode in survey.episodes)
         section.facts["commands"] = "none recorded" if without else f"cannot tell: {len(told)} steps with commands, {len(axes)} axes move"
@@ -45,10 +47,6 @@ def check_following(survey: Survey) -> Section:
                      "states is what a controller is fitted to", survey.name)
     _gains(survey, lag, axes, section)
     return section
-
-
-def _axes(survey: Survey) -> range:
-    return range(6 if survey.kind == "arm" else 3)
 
 
 def lag_correlations(survey: Survey, axes: list[int]) -> dict[int, float]:

@@ -35,9 +35,9 @@ def check_motion(survey: Survey) -> Section:
         if len(episode) >= STILL_STEPS and not motion.any():
             section.trouble("still", f"the states stay the same for all {len(episode)} steps", "a robot that moves",
                             "leave this episode out: nothing is learned from it, and the state may not have been recorded", episode.source)
-    still = [name for name, values in zip(AXES[kind], survey.motion.T, strict=True) if not values.any()]
-    if still and len(still) < len(AXES[kind]):
-        section.note("still", f"{', '.join(still)} never change in the whole log", advice="a controller learns nothing about them",
+    still = [name for name, values in zip(AXES[kind], survey.motion.T, strict=True) if name != "gripper" and not values.any()]
+    if still:
+        section.note("still", f"no change of {', '.join(still)} in the whole log", advice="a controller learns nothing about that",
                      where=survey.name)
     return section
 

@@ -80,7 +80,9 @@ def _composition(survey: Survey, section: Section) -> None:
                         f"{OURS} in the base frame ({ours:.0%})", f"{OURS}, turns in the base frame",
                         "convert the angles of the states, or the frame of the commands", survey.name)
     else:
-        others = f"; {len(alike) - 1} others of {len(explained)} fit as well" if len(alike) > 1 else "; no other fits as well"
+        rivals = [name for name in alike if name != f"{OURS}, base frame"]
+        named = ", or as ".join(rivals) if len(rivals) < 3 else f"{len(rivals)} other ways"
+        others = f"; just as well as {named}" if rivals else "; no other fits as well"
         section.facts["Euler convention"] = f"{OURS}, base frame ({ours:.0%} of the commanded turns explained{others})"
 
 

@@ -47,12 +47,12 @@ def suggest(found: Checkup, name: str, camera: str | None = None, rate_hz: float
     told = np.concatenate([episode.actions for episode in episodes if episode.actions is not None] or [motion[:0]])
     low, high = limits(motion, told, UNITS[survey.kind])
     mean, std = _prior(motion, low, high, survey.kind)
-    places = np.concatenate([episode.states[:, :3] for episode in episodes])
+    places = np.concatenate([episode.states[:, :3] for episode in survey.episodes])
     steps = f"{len(motion)} steps of {len(episodes)} episodes of {Path(survey.name).name}"
     lines = [
         f"# Suggested from {steps}: read it through before a robot moves by it.",
         f"name = {_text(name)}", f"kind = {_text(survey.kind)}", f"rate_hz = {rate_hz:g}",
-        f'frame = "{"base" if survey.kind == "arm" else "robot"}"', f"camera = {_text(camera or _likeliest(cameras))}", "",
+        f'frame = "{"base" if survey.kind == "arm" else "robot"}"', f"camera = {_text(camera or _likeliest(cameras, found))}", "",
         "[action]",
         f"names = [{', '.join(_text(f'd{axis}') for axis in AXES[survey.kind])}]",
         f"units = [{', '.join(map(_text, UNITS[survey.kind]))}]",
@@ -73,7 +73,7 @@ def new_robot(log: Path, name: str, folder: Path, camera: str | None = None, rat
     path = folder / "robot.toml"
     if path.exists():
         raise InputError(f"{path} exists; choose another name, or move it away.")
-    found = examine(log, frames=False)
+    found = examine(log)
     text = suggest(found, name, camera, rate_hz)
     folder.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".part.toml")
@@ -118,8 +118,9 @@ def _box(places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.round(low, 3), np.round(high + BOX_MARGIN_M, 3)
 
 
-def _likeliest(cameras: list[str]) -> str:
-    """One that looks from outside shows where the hand is; one on the wrist moves with it."""
+def _likeliest(cameras: list[str], found: Checkup) -> str:
+    """One that sees something, and from outside, where it shows the hand; one on the wrist moves with it."""
+    cameras = [camera for camera in cameras if camera in found.cameras and not found.cameras[camera].dead] or cameras
     outside = [camera for camera in cameras if "wrist" not in camera and "hand" not in camera] or cameras
     return next((camera for camera in outside if "ext" in camera or "front" in camera), outside[0] if outside else "camera")
 

@@ -58,7 +58,7 @@ def _check(options: argparse.Namespace) -> int:
 def _new_robot(options: argparse.Namespace) -> int:
     from lamplan.checkup import new_robot
 
-    if options.out is None and Path(options.name).name != options.name:
+    if options.out is None and (options.name == ".." or Path(options.name).name != options.name):
         raise InputError(f"'{options.name}' is no name for a folder under controllers/; give a plain name, and --out for another place.")
     path, found = new_robot(options.log, options.name, options.out or Path("controllers") / options.name, options.camera, options.rate)
     print(f"wrote {path}; read it through before a robot moves by it.")
