@@ -11,10 +11,11 @@ from PIL import Image
 
 from lamplan.checkup.examine import Checkup
 from lamplan.checkup.following import lag_correlations
-from lamplan.checkup.suggest import suggest
+from lamplan.checkup.suggest import limits, suggest
 from lamplan.checkup.survey import AXES, UNITS
 from lamplan.checkup.text import axis_grid, grouped
 from lamplan.errors import LamplanError
+from lamplan.logs.check import RATE_TOLERANCE
 from lamplan.report.html import figure, grid, write_page
 from lamplan.report.log_plots import action_histograms, lag_curve, time_steps, trajectories
 from lamplan.report.panels import side_by_side
@@ -70,9 +71,13 @@ def draw(found: Checkup, folder: Path, robot: RobotSpec | None) -> list[Path]:
         f"state {axis}" for axis in range(min(survey.width, 8))]
     paths = [trajectories(times, names, folder / "states over time.png")]
     if kind and len(survey.motion):
-        limits = (robot.low, robot.high) if robot is not None and robot.kind == kind else None
+        # A robot's limits are those of its own steps.
+        fits = robot is not None and robot.kind == kind and abs(survey.episodes[0].rate_hz / robot.rate_hz - 1) < RATE_TOLERANCE
+        spec = robot if fits else None
+        ends = limits(survey.motion, survey.commands, UNITS[kind]) if spec is None else (spec.low, spec.high)
+        whose = "suggested" if spec is None else "robot"
         changes = [f"d{name}" for name in names]
-        paths.append(action_histograms(survey.motion, survey.commands, changes, limits, folder / "motion per step.png"))
+        paths.append(action_histograms(survey.motion, survey.commands, changes, ends, folder / f"motion per step, {whose} limits.png"))
         axes = list(range(min(6, survey.width)))
         if len(survey.commands) > 2:
             paths.append(lag_curve(lag_correlations(survey, axes), folder / "lag of motion behind commands.png"))

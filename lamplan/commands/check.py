@@ -51,7 +51,7 @@ def _check(options: argparse.Namespace) -> int:
     command = shlex.join(["lamplan", "check", *map(str, options.logs), *(["--robot", options.robot] if options.robot else [])])
     page = write_checkup(checkups, options.out or Path("runs") / f"check-{options.logs[0].resolve().stem}", command, robot)
     troubles, notes = sum(len(found.troubles) for found in checkups), sum(len(found.notes) for found in checkups)
-    print(f"{troubles} troubles, {notes} notes" + (f", {len(unread)} logs that cannot be read" if unread else "") + f"; see {page}")
+    print(f"trouble: {troubles}, notes: {notes}" + (f", logs that cannot be read: {len(unread)}" if unread else "") + f"; see {page}")
     return 1 if troubles or unread else 0
 
 

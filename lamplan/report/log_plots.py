@@ -27,7 +27,7 @@ def trajectories(episodes: Sequence[tuple[np.ndarray, np.ndarray]], names: Seque
     return save_figure(figure, path)
 
 
-def action_histograms(moved: np.ndarray, told: np.ndarray, names: Sequence[str], limits: tuple[np.ndarray, np.ndarray] | None,
+def action_histograms(moved: np.ndarray, told: np.ndarray, names: Sequence[str], limits: tuple[np.ndarray, np.ndarray],
                       path: Path) -> Path:
     """Motion (n, A) and commands (m, A), m perhaps 0, axis by axis on a logarithmic scale; limits (A), (A) as lines."""
     columns = min(4, len(names))
@@ -43,7 +43,7 @@ def action_histograms(moved: np.ndarray, told: np.ndarray, names: Sequence[str],
         for label, (values, colour) in shown.items():
             if len(values):
                 axes.hist(values[:, axis], edges, histtype="stepfilled", color=colour, alpha=0.6, label=label)
-        for limit in limits or ():
+        for limit in limits:
             axes.axvline(limit[axis], color="#c0392b", lw=1, ls="--")
         axes.set_yscale("log")
         axes.set_xlabel(name, fontsize=8)

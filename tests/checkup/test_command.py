@@ -37,7 +37,7 @@ def run(*arguments) -> int:
 def test_a_clean_log_passes(recorded, tmp_path, capsys):
     assert run("check", recorded, "--out", tmp_path / "out") == 0
     said = capsys.readouterr().out
-    assert "0 troubles, 1 notes" in said and "robomimic HDF5" in said and "4, 48 steps" in said and "TROUBLE" not in said
+    assert "trouble: 0, notes: 1;" in said and "robomimic HDF5" in said and "4, 48 steps" in said and "TROUBLE" not in said
     page = (tmp_path / "out" / "check.html").read_text()
     assert page.count("data:image/png;base64,") == 5 and "Trouble: 0" in page and "http" not in page
     assert 'name = "my_robot"' in unescape(page) and "[workspace]" in page
@@ -69,7 +69,7 @@ def test_trouble_has_status_1(recorded, tmp_path, capsys):
     assert run("check", recorded, "--out", tmp_path / "out") == 1
     said = capsys.readouterr().out
     assert re.search(r"TROUBLE \[dark\] .*demo_2, camera wrist_image, step 3: 4 of 12 frames are black", said)
-    assert re.search(r"TROUBLE \[unreadable\] .*demo_1 has no 'actions'", said) and "2 troubles" in said
+    assert re.search(r"TROUBLE \[unreadable\] .*demo_1 has no 'actions'", said) and "trouble: 2" in said
     assert run("robot", "new", "mine", "--from", recorded, "--out", tmp_path / "mine") == 0
     assert "the log has 2 troubles" in capsys.readouterr().err
 
@@ -80,7 +80,7 @@ def test_what_cannot_be_read_has_status_2(recorded, tmp_path, capsys):
     assert run("check", tmp_path / "text.hdf5", tmp_path / "absent.hdf5", "--out", tmp_path / "out") == 2
     assert not (tmp_path / "out").exists() and capsys.readouterr().err.count("lamplan check: ") == 3
     assert run("check", recorded, tmp_path / "absent.hdf5", "--out", tmp_path / "out") == 1
-    assert "1 logs that cannot be read" in capsys.readouterr().out
+    assert "logs that cannot be read: 1" in capsys.readouterr().out
     assert run("check", recorded, "--robot", "atlas") == 2
 
 
