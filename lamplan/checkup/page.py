@@ -74,7 +74,7 @@ def draw(found: Checkup, folder: Path, robot: RobotSpec | None) -> list[Path]:
         # A robot's limits are those of its own steps.
         fits = robot is not None and robot.kind == kind and abs(survey.episodes[0].rate_hz / robot.rate_hz - 1) < RATE_TOLERANCE
         spec = robot if fits else None
-        ends = limits(survey.motion, survey.commands, UNITS[kind]) if spec is None else (spec.low, spec.high)
+        ends = limits(survey.motion, survey.commands, kind) if spec is None else (spec.low, spec.high)
         whose = "suggested" if spec is None else "robot"
         changes = [f"d{name}" for name in names]
         paths.append(action_histograms(survey.motion, survey.commands, changes, ends, folder / f"motion per step, {whose} limits.png"))

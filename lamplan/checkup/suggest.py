@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -17,6 +18,8 @@ from lamplan.robot import RobotSpec, differences
 MARGIN, ROBUST, OUTLIER = 1.2, 0.99, 3.0
 # What an axis that never moves is allowed all the same: limits must leave some room.
 LEAST = {"m": 1e-3, "rad": 5e-3, "1": 1e-2}
+# A gripper cannot do more than open or close in one step.
+MOST = {"m": np.inf, "rad": np.inf, "1": 1.0}
 # A search must reach a little of every axis, even of one that is hardly used.
 LEAST_STD = 0.05
 BOX_MARGIN_M = 0.02
@@ -45,7 +48,7 @@ def suggest(found: Checkup, name: str, camera: str | None = None, rate_hz: float
     if not len(motion):
         raise InputError(f"{survey.name} has no two steps that are {1 / rate_hz:g} s apart; choose a higher --rate.")
     told = np.concatenate([episode.actions for episode in episodes if episode.actions is not None] or [motion[:0]])
-    low, high = limits(motion, told, UNITS[survey.kind])
+    low, high = limits(motion, told, survey.kind)
     mean, std = _prior(motion, low, high, survey.kind)
     places = np.concatenate([episode.states[:, :3] for episode in survey.episodes])
     steps = f"{len(motion)} steps of {len(episodes)} episodes of {Path(survey.name).name}"
@@ -86,8 +89,10 @@ def new_robot(log: Path, name: str, folder: Path, camera: str | None = None, rat
     return path, found
 
 
-def limits(motion: np.ndarray, told: np.ndarray, units: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
-    """Low and high (A) of measured motion (n, A) and commands (m, A), alike on both sides where both are used about alike."""
+def limits(motion: np.ndarray, told: np.ndarray, kind: Literal["arm", "mobile"]) -> tuple[np.ndarray, np.ndarray]:
+    """Low and high (A) of measured motion (n, A) and commands (m, A). An arm goes back as far as forth, whatever a short log shows; a
+    mobile robot may have no reverse."""
+    units = UNITS[kind]
     low, high = np.empty(len(units)), np.empty(len(units))
     for axis, unit in enumerate(units):
         ends = []
@@ -98,8 +103,8 @@ def limits(motion: np.ndarray, told: np.ndarray, units: tuple[str, ...]) -> tupl
             most = max(float(asked.max(initial=0.0)), float(moved.max(initial=0.0)) / (1 + MOTION_MARGIN / 2))
             # A gripper moves seldom and then all the way, so that its largest motion is no outlier.
             kept = most if unit == "1" or most <= OUTLIER * usual else 0.0
-            ends.append(max(MARGIN * usual, kept, LEAST[unit]))
-        if min(ends) > max(ends) / 2 or max(ends) == LEAST[unit]:
+            ends.append(max(min(MARGIN * usual, MOST[unit]), kept, LEAST[unit]))
+        if kind == "arm" or min(ends) > max(ends) / 2 or max(ends) == LEAST[unit]:
             ends = [max(ends)] * 2
         low[axis], high[axis] = (sign * _round_up(end) for sign, end in zip((-1, 1), ends, strict=True))
     return low, high

@@ -63,6 +63,6 @@ def _new_robot(options: argparse.Namespace) -> int:
     path, found = new_robot(options.log, options.name, options.out or Path("controllers") / options.name, options.camera, options.rate)
     print(f"wrote {path}; read it through before a robot moves by it.")
     if found.troubles:
-        print(f"lamplan robot: the log has {len(found.troubles)} troubles, which its numbers may come from; the first: {found.troubles[0]} "
-              f"See them all with lamplan check {shlex.quote(str(options.log))}.", file=sys.stderr)
+        print(f"lamplan robot: the log has trouble ({len(found.troubles)}), which these numbers may come from; the first: "
+              f"{found.troubles[0]} See it all with lamplan check {shlex.quote(str(options.log))}.", file=sys.stderr)
     return 0

@@ -71,7 +71,7 @@ def test_trouble_has_status_1(recorded, tmp_path, capsys):
     assert re.search(r"TROUBLE \[dark\] .*demo_2, camera wrist_image, step 3: 4 of 12 frames are black", said)
     assert re.search(r"TROUBLE \[unreadable\] .*demo_1 has no 'actions'", said) and "trouble: 2" in said
     assert run("robot", "new", "mine", "--from", recorded, "--out", tmp_path / "mine") == 0
-    assert "the log has 2 troubles" in capsys.readouterr().err
+    assert "the log has trouble (2)" in capsys.readouterr().err
 
 
 def test_what_cannot_be_read_has_status_2(recorded, tmp_path, capsys):

@@ -16,8 +16,6 @@ from lamplan.robot import RobotSpec
 from tests.checkup.worlds import CAMERAS, checked, each, log
 from tests.logs.helpers import write_log
 
-METRES = ("m",)
-
 
 def loaded(text, folder) -> RobotSpec:
     (folder / "robot.toml").write_text(text)
@@ -64,14 +62,26 @@ def test_one_wild_command_does_not_widen_the_limits(tmp_path):
 
 
 def test_limits_of_what_never_moves_leave_some_room():
-    low, high = limits(np.zeros((9, 1)), np.zeros((0, 1)), METRES)
-    assert low[0] == -high[0] == -1e-3
+    low, high = limits(np.zeros((9, 3)), np.zeros((0, 3)), "mobile")
+    np.testing.assert_array_equal(high, [1e-3, 1e-3, 5e-3])
+    np.testing.assert_array_equal(low, -high)
 
 
 def test_limits_hold_both_commands_and_motion():
     """Commands strictly, motion with the margin of the check."""
-    low, high = limits(np.array([[0.2], [0.1], [-0.19]]), np.array([[0.12], [-0.11]]), METRES)
-    assert high[0] >= 0.12 * 1.0 and low[0] == -high[0]
+    moved, told = np.zeros((3, 3)), np.zeros((2, 3))
+    moved[:, 0], told[:, 0] = [0.2, 0.1, -0.05], [0.3, -0.04]
+    low, high = limits(moved, told, "mobile")
+    assert (low[0], high[0]) == (-0.06, 0.36)
+
+
+def test_an_arm_goes_back_and_opens_again():
+    """Even where a short log shows only one way."""
+    moved = np.abs(np.random.default_rng(0).normal(0, 0.01, (50, 7)))
+    moved[:, 6] = np.arange(50) == 7
+    low, high = limits(moved, moved[:0], "arm")
+    np.testing.assert_array_equal(low, -high)
+    assert high[6] == 1.0
 
 
 def test_a_slower_rate(tmp_path):
