@@ -1,4 +1,4 @@
-"""The command line: `lamplan pretrain`, `shard`, `fit`, `plan`."""
+"""The command line: `lamplan pretrain`, `shard`, `fit`, `plan`, `check`, `robot`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from pathlib import Path
 import torch
 
 from lamplan import __version__
+from lamplan.commands import check
 from lamplan.errors import InputError, LamplanError
+from lamplan.robot import robot_folder
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -20,11 +22,10 @@ def main(arguments: list[str] | None = None) -> int:
     if getattr(options, "threads", None):
         torch.set_num_threads(options.threads)
     try:
-        options.run(options)
+        return options.run(options) or 0
     except LamplanError as error:
         print(f"lamplan {options.command}: {error}", file=sys.stderr)
         return 2
-    return 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -80,6 +81,8 @@ def _parser() -> argparse.ArgumentParser:
     plan.add_argument("--plot", type=Path, help="write a picture of the plan here (PNG)")
     plan.set_defaults(run=_plan)
 
+    check.add_commands(commands)
+
     for command in (pretrain, shard):
         command.add_argument("--workers", type=int, help="processes that decode video (default: the cores that are there)")
     for command in (pretrain, fit, plan):
@@ -130,7 +133,7 @@ def _fit(options: argparse.Namespace) -> None:
     from lamplan.train.controller import fit
     from lamplan.train.loop import Budget
 
-    robot = _robot_folder(options.robot)
+    robot = robot_folder(options.robot)
     budget = Budget(steps=options.steps if options.steps or options.minutes else 2000, minutes=options.minutes)
     run = options.out or Path("runs") / f"fit-{robot.name}-{options.checkpoint.resolve().name}"
     result = fit(options.logs, robot, options.checkpoint, budget=budget, run=run, seed=options.seed, device=_device(options))
@@ -143,7 +146,7 @@ def _plan(options: argparse.Namespace) -> None:
     from lamplan.search import CEM
 
     search = CEM(samples=options.samples, iterations=options.iterations, horizon=options.horizon, elites=min(10, options.samples))
-    planner = Planner.load(options.checkpoint, _robot_folder(options.robot), search=search, seed=options.seed,
+    planner = Planner.load(options.checkpoint, robot_folder(options.robot), search=search, seed=options.seed,
                            proposals=options.proposals)
     obs, goals = read_image(options.obs), [read_image(path) for path in options.goal]
     if options.deadline is not None:
@@ -162,13 +165,6 @@ def _device(options: argparse.Namespace) -> str:
         return str(torch.device(options.device or ("cuda" if torch.cuda.is_available() else "cpu")))
     except RuntimeError:
         raise InputError(f"--device is '{options.device}', which torch does not know: give cpu, cuda or cuda:N.") from None
-
-
-def _robot_folder(name: str) -> Path:
-    for folder in (Path(name), Path("controllers") / name):
-        if (folder / "robot.toml").is_file():
-            return folder
-    raise InputError(f"no robot '{name}': expected a folder that holds a robot.toml, or the name of one under controllers/.")
 
 
 if __name__ == "__main__":

@@ -58,7 +58,7 @@ class RobotSpec:
         states = np.asarray(states, dtype=np.float64)
         if states.ndim != 2 or states.shape[1] != self.state_dim:
             raise InputError(f"states of a robot of kind '{self.kind}' have shape (T, {self.state_dim}), found {states.shape}.")
-        return arm_motion(states[:-1], states[1:]) if self.kind == "arm" else _mobile_differences(states)
+        return differences(self.kind, states)
 
     def split(self, displacement: np.ndarray, steps: int) -> np.ndarray:
         """The action (..., A) that, taken `steps` times, leads by `displacement` (..., A), itself an action; where the limits
@@ -130,6 +130,19 @@ def _from_table(table: dict[str, Any]) -> RobotSpec:
         workspace_high=None if box is None else np.asarray(box["high"], dtype=np.float64),
         change=change,
     )
+
+
+def robot_folder(name: str) -> Path:
+    """The folder of a robot, given itself or by its name under `controllers/`. Raises InputError when it holds no `robot.toml`."""
+    for folder in (Path(name), Path("controllers") / name):
+        if (folder / "robot.toml").is_file():
+            return folder
+    raise InputError(f"no robot '{name}': expected a folder that holds a robot.toml, or the name of one under controllers/.")
+
+
+def differences(kind: Literal["arm", "mobile"], states: np.ndarray) -> np.ndarray:
+    """Actions (T-1, A) of a robot of some kind that led from each of the states (T, S) to the next one; see `RobotSpec`."""
+    return arm_motion(states[:-1], states[1:]) if kind == "arm" else _mobile_differences(states)
 
 
 def arm_motion(before: np.ndarray, after: np.ndarray) -> np.ndarray:

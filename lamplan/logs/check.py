@@ -34,11 +34,16 @@ def check_limits(episode: Episode, spec: RobotSpec) -> None:
     _check_range(where, "measured motion", spec.differences(states), spec, MOTION_MARGIN)
 
 
-def _check_range(where: str, what: str, values: np.ndarray, spec: RobotSpec, margin: float) -> None:
+def outside(values: np.ndarray, spec: RobotSpec, margin: float) -> np.ndarray:
+    """(step, axis) (N, 2) of the values (T, A) beyond the robot's limits and a margin, a share of half an action's range."""
     slack = margin * (spec.high - spec.low) / 2
-    outside = np.argwhere((values < spec.low - slack) | (values > spec.high + slack))
-    if len(outside):
-        step, axis = map(int, outside[0])
+    return np.argwhere((values < spec.low - slack) | (values > spec.high + slack))
+
+
+def _check_range(where: str, what: str, values: np.ndarray, spec: RobotSpec, margin: float) -> None:
+    beyond = outside(values, spec, margin)
+    if len(beyond):
+        step, axis = map(int, beyond[0])
         raise DataError(f"{where}: the {what} '{spec.names[axis]}' is {values[step, axis]:.3g} {spec.units[axis]} at step {step}, beyond "
-                        f"{spec.name}'s limits {spec.low[axis]:g} to {spec.high[axis]:g} ({len(outside)} such values in the episode); "
+                        f"{spec.name}'s limits {spec.low[axis]:g} to {spec.high[axis]:g} ({len(beyond)} such values in the episode); "
                         "check the units and the rate of the log, or the limits in robot.toml.")

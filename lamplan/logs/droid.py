@@ -18,7 +18,7 @@ import numpy as np
 from lamplan.errors import DataError
 from lamplan.logs.clock import rate_of
 from lamplan.logs.episode import Episode
-from lamplan.logs.film import read_frames
+from lamplan.logs.film import header_hz, read_frames
 from lamplan.logs.folders import a_few, episodes_at
 from lamplan.logs.hdf5 import column, group_at, numbers, open_hdf5
 from lamplan.robot import arm_motion
@@ -57,7 +57,8 @@ def _episode(path: Path) -> Episode:
     rate_hz = CONTROL_HZ if times_s is None or len(times_s) < 2 else rate_of(times_s, where)
     films = _films(path.parent, where)
     return Episode(states, None if wanted is None else arm_motion(states, wanted), rate_hz, tuple(films), where,
-                   partial(_frames, films, len(states)), "panda", times_s)
+                   partial(_frames, films, len(states)), "panda", times_s, stated_hz=None if times_s is None else CONTROL_HZ,
+                   video_hz=partial(_video_hz, films))
 
 
 def poses_in(group: Any, key: str, where: str) -> np.ndarray:
@@ -105,6 +106,10 @@ def _serial(table: dict[str, Any], role: str) -> str | None:
     if serial is None and isinstance(video := table.get(f"{role}_mp4_path"), str):
         serial = video.replace("\\", "/").rsplit("/", 1)[-1].removesuffix(".mp4")
     return str(serial) if isinstance(serial, int | str) and serial != "" else None
+
+
+def _video_hz(films: dict[str, Path]) -> dict[str, float]:
+    return {camera: header_hz(path) for camera, path in films.items()}
 
 
 def _frames(films: dict[str, Path], count: int, camera: str, steps: np.ndarray) -> np.ndarray:

@@ -24,6 +24,8 @@ class Episode:
     source:   where it was read, for messages: `FILE: demo_3`.
     read:     gives the images of a camera at some steps; called by `frames`, so that a log of any length opens without its images.
     times_s:  (T,) seconds by the recording's own clock, increasing; None where only the rate is known.
+    stated_hz: the rate that the log's header or its format states beside such a clock, which is believed where they differ.
+    video_hz: gives the rates in the headers of the video files by camera; never used for reading, only to be reported.
     """
 
     states: np.ndarray = field(repr=False)
@@ -34,6 +36,8 @@ class Episode:
     read: Read = field(repr=False)
     robot: str = ""
     times_s: np.ndarray | None = field(default=None, repr=False)
+    stated_hz: float | None = None
+    video_hz: Callable[[], dict[str, float]] = field(default=dict, repr=False)
 
     def __len__(self) -> int:
         return len(self.states)
@@ -65,4 +69,4 @@ class Episode:
         steps = np.unique(np.abs(times[None] - targets[:, None]).argmin(axis=1))
         read = self.read
         return replace(self, states=self.states[steps], actions=None, rate_hz=rate_hz, read=lambda camera, some: read(camera, steps[some]),
-                       times_s=None if self.times_s is None else self.times_s[steps])
+                       times_s=None if self.times_s is None else self.times_s[steps], stated_hz=None)

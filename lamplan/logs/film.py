@@ -58,6 +58,11 @@ class Film:
         self._kept: OrderedDict[int, np.ndarray] = OrderedDict()
         self._lock = threading.Lock()
 
+    @property
+    def header_hz(self) -> float:
+        """The frame rate that the file's header claims, 0 where it claims none."""
+        return float(self._stream.average_rate or 0)
+
     def frames(self, numbers: np.ndarray) -> np.ndarray:
         """Images (K, H, W, 3) uint8 of the frames (K,), K at least 1."""
         images: np.ndarray | None = None
@@ -131,6 +136,11 @@ def frame_times(path: Path) -> np.ndarray:
     """Times (N,) of all frames in seconds after the first, by the video's own stamps and not by the rate in its header."""
     table = _opened(path).table
     return (table.ticks - table.ticks[0]) * table.tick_s
+
+
+def header_hz(path: Path) -> float:
+    """The frame rate that a video's header claims, 0 where it claims none: a setting of the camera, often not the recording's."""
+    return _opened(path).header_hz
 
 
 def open_container(path: Path) -> tuple[InputContainer, VideoStream]:

@@ -66,6 +66,7 @@ class _Opener:
         return Episode(
             states=states, actions=_matrix(columns[ACTION][rows], ACTION, where) if info.action else None,
             rate_hz=_rate(times, info.fps, where), cameras=tuple(info.cameras), source=where, robot=info.robot, times_s=times,
+            stated_hz=info.fps,
             read=partial(_frames, info, self._table, number, times, path, where),
         )
 

@@ -34,12 +34,17 @@ def open_log(path: str | Path) -> Sequence[Episode]:
 
     Raises DataError when the file is missing, damaged or of a layout that no reader knows.
     """
+    return format_of(path).read(Path(path))
+
+
+def format_of(path: str | Path) -> Format:
+    """The reader that knows a log. Raises DataError when the file is missing or none does."""
     path = Path(path)
     if not path.exists():
         raise DataError(f"no robot log at {path}: give a recorded file or folder ({known()}).")
     for form in FORMATS:
         if form.recognises(path):
-            return form.read(path)
+            return form
     raise DataError(f"{path} is no robot log that can be read: expected {known()}.")
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from lamplan.errors import DataError
 from lamplan.logs.episode import Episode
 from lamplan.logs.hdf5 import image_set, images_at, numbers, open_hdf5, subgroup, text
+from lamplan.logs.lazy import Episodes
 from lamplan.logs.parts import check_lengths
 
 NAME = "robomimic HDF5 (a file ending in .hdf5 or .h5 with data/demo_N)"
@@ -34,22 +35,29 @@ def recognises(path: Path) -> bool:
     return path.suffix.lower() in SUFFIXES and path.is_file()
 
 
-def read(path: Path) -> list[Episode]:
-    """All episodes of a file; DataError says which part of the layout is missing or wrong."""
+def read(path: Path) -> Episodes[str]:
+    """All episodes of a file, each opened when it is asked for; DataError says which part of the layout is missing or wrong."""
     with open_hdf5(path) as file:
         data = subgroup(file, "data", str(path))
         names = [] if data is None else demo_names(data)
         if not names:
             raise DataError(f"{path} holds no episodes: expected groups data/demo_0, data/demo_1 ... (robomimic's layout).")
         rate_hz, robot = _rate_and_robot(data, path, first=names[0])
-        return [_episode(data, name, path, rate_hz, robot) for name in names]
+    return Episodes(names, partial(_open, path, rate_hz, robot))
 
 
-def _episode(data: Any, name: str, path: Path, rate_hz: float, robot: str) -> Episode:
+def _open(path: Path, rate_hz: float, robot: str, name: str) -> Episode:
     where = f"{path}: {name}"
-    demo = subgroup(data, name, where)
-    if demo is None:
-        raise DataError(f"{where} is listed but cannot be found; the file is damaged.")
+    with open_hdf5(path) as file:
+        data = subgroup(file, "data", str(path))
+        demo = None if data is None else subgroup(data, name, where)
+        if demo is None:
+            raise DataError(f"{where} is listed but cannot be found; the file is damaged, or has changed since it was opened.")
+        return _episode(demo, name, path, rate_hz, robot)
+
+
+def _episode(demo: Any, name: str, path: Path, rate_hz: float, robot: str) -> Episode:
+    where = f"{path}: {name}"
     actions, obs = numbers(demo, "actions", where), subgroup(demo, "obs", where)
     if actions is None:
         raise DataError(f"{where} has no 'actions' (T, A); a log must say what the robot was told to do.")

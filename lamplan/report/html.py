@@ -29,9 +29,14 @@ def write_report(runs: Sequence[Results], path: Path, plots: Sequence[Path] = ()
     title = title or f"lamplan: {', '.join(run.benchmark for run in runs)}"
     body = [f"<h1>{escape(title)}</h1>", *(_run(run) for run in runs)]
     if videos:
-        body += ["<h2>Videos</h2>", *(_figure(video) for video in videos)]
+        body += ["<h2>Videos</h2>", *(figure(video) for video in videos)]
     if plots:
-        body += ["<h2>Plots</h2>", *(_figure(plot) for plot in plots)]
+        body += ["<h2>Plots</h2>", *(figure(plot) for plot in plots)]
+    return write_page(path, title, body)
+
+
+def write_page(path: Path, title: str, body: Sequence[str]) -> Path:
+    """Writes a page of parts that are HTML already, replacing an older one only once the new one is complete."""
     page = (f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
             f"<style>{STYLE}</style></head>\n<body>\n" + "\n".join(body) + "\n</body></html>\n")
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -49,14 +54,19 @@ def _run(run: Results) -> str:
         stated = "; ".join(f"{key}: {value}" for key, value in run.budget.items())
         parts.append(f"<p>Budget: {escape(stated)}.</p>")
     for task in dict.fromkeys(row.task for row in run.rows):
-        header, body = task_grid(run, task)
-        lines = ["<tr>" + "".join(f"<td>{escape(word)}</td>" for word in line) + "</tr>" for line in body]
-        head = "".join(f"<th>{escape(word)}</th>" for word in header)
-        parts.append(f"<h3>{escape(task)}</h3>\n<table><tr>{head}</tr>\n" + "\n".join(lines) + "\n</table>")
+        parts.append(f"<h3>{escape(task)}</h3>\n{grid(*task_grid(run, task))}")
     return "\n".join(parts)
 
 
-def _figure(path: Path) -> str:
+def grid(header: Sequence[str], body: Sequence[Sequence[str]]) -> str:
+    """A table; without a header where that is empty."""
+    lines = ["<tr>" + "".join(f"<td>{escape(word)}</td>" for word in line) + "</tr>" for line in body]
+    head = "<tr>" + "".join(f"<th>{escape(word)}</th>" for word in header) + "</tr>" if header else ""
+    return f"<table>{head}\n" + "\n".join(lines) + "\n</table>"
+
+
+def figure(path: Path) -> str:
+    """A picture (PNG) or video (MP4), held inside the page."""
     source = f"data:{MEDIA[path.suffix]};base64,{base64.b64encode(path.read_bytes()).decode('ascii')}"
     caption = escape(path.stem.replace("_", " "))
     body = f'<img alt="{caption}" src="{source}">' if path.suffix == ".png" else f'<video controls loop muted src="{source}"></video>'

@@ -105,8 +105,18 @@ def test_a_wrong_layout_is_named(tmp_path, name):
     with edit(path) as file:
         change(file)
     with pytest.raises(DataError, match=message) as caught:
-        open_log(path)
+        list(open_log(path))
     assert str(path) in str(caught.value)
+
+
+def test_one_damaged_episode_leaves_the_others_readable(tmp_path):
+    path = write_log(tmp_path / "log.hdf5", 3)
+    with edit(path) as file:
+        replace("data/demo_1/obs/proprio", None)(file)
+    log = open_log(path)
+    assert len(log) == 3 and len(log[0]) == len(log[2]) == 6
+    with pytest.raises(DataError, match="demo_1"):
+        log[1]
 
 
 def test_images_that_change_after_opening_are_named(tmp_path):
@@ -149,7 +159,7 @@ def test_a_heap_that_never_ends_is_named(tmp_path):
     content[free + 8 : free + 16] = bytes(8)
     path.write_bytes(content)
     with pytest.raises(DataError, match=r"log\.hdf5"):
-        open_log(path)
+        list(open_log(path))
 
 
 def test_what_is_no_log_is_named(tmp_path):
