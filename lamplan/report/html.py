@@ -9,7 +9,7 @@ from html import escape
 from pathlib import Path
 
 from lamplan.report.results import Results
-from lamplan.report.table import task_grid
+from lamplan.report.table import quote_grid, task_grid
 
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #20242a; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; }
@@ -48,8 +48,10 @@ def _run(run: Results) -> str:
     if run.budget:
         stated = "; ".join(f"{key}: {value}" for key, value in run.budget.items())
         parts.append(f"<p>Budget: {escape(stated)}.</p>")
-    for task in dict.fromkeys(row.task for row in run.rows):
-        header, body = task_grid(run, task)
+    grids = [(task, *task_grid(run, task)) for task in dict.fromkeys(row.task for row in run.rows)]
+    if run.quoted:
+        grids.append(("Published, not measured here", *quote_grid(run)))
+    for task, header, body in grids:
         lines = ["<tr>" + "".join(f"<td>{escape(word)}</td>" for word in line) + "</tr>" for line in body]
         head = "".join(f"<th>{escape(word)}</th>" for word in header)
         parts.append(f"<h3>{escape(task)}</h3>\n<table><tr>{head}</tr>\n" + "\n".join(lines) + "\n</table>")
