@@ -58,9 +58,9 @@ def _log(reader: LogReader, path: Path, held_out: bool) -> list[str]:
     for number in looked:
         try:
             episode = episodes[number]()
-            kinds[f"{episode.rate_hz:.4g} Hz, cameras {', '.join(episode.cameras)}"] = None
+            kinds[f"{episode.rate_hz:.3g} Hz, cameras {', '.join(episode.cameras)}"] = None
             found, stride = reader.starts(episode), reader.stride(episode)
-            kinds[f"a step is {stride} frame(s) of {reader.camera(episode)}: {episode.rate_hz / stride:.4g} Hz"] = None
+            kinds[f"a step is {stride} frame(s) of {reader.camera(episode)}: {episode.rate_hz / stride:.3g} Hz"] = None
             windows, usable = windows + found, usable + (found > 0)
             if not found:
                 reasons.append(f"{episode.source} is too short: {len(episode)} frames")
