@@ -15,10 +15,11 @@ from benchmarks.windows import Windows
 from lamplan.errors import DataError, InputError
 from lamplan.lam import resize
 from lamplan.logs import Episode, open_log
+from lamplan.logs.check import RATE_TOLERANCE
 from lamplan.logs.pickled import read_rows
 from lamplan.robot import RobotSpec
 
-RATE_TOLERANCE = 0.02
+SLOWER = 0.1  # by how much a log may be slower than the robot: the publications' 3.75 Hz stand for 4
 HELD_OUT = 0.1  # the share of a log, at its end, that `lamplan fit` does not fit to
 TRIES = 50  # draws for one window before the log is given up
 
@@ -44,7 +45,7 @@ class LogReader:
     def stride(self, episode: Episode) -> int:
         """Every how many-th frame is a step: the smallest number that makes the log no faster than the robot, as published."""
         ratio = episode.rate_hz / self.robot.rate_hz
-        if ratio < 1 - 0.1:
+        if ratio < 1 - SLOWER:
             raise DataError(f"{episode.source} was recorded at {episode.rate_hz:g} Hz, too slow for {self.robot.name}, which acts at "
                             f"{self.robot.rate_hz:g} Hz.")
         return math.ceil(ratio / (1 + RATE_TOLERANCE))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +19,6 @@ from benchmarks.protocol import Part, Protocol
 from benchmarks.run import Run
 from benchmarks.survey import survey
 from lamplan.errors import InputError
-from lamplan.logs import Episode
 from lamplan.report import Results
 from lamplan.report.results import describe_device
 from lamplan.robot import RobotSpec
@@ -59,7 +58,7 @@ def measure(protocol: Protocol, args: argparse.Namespace, argv: list[str] | None
     search = SearchBudget(args.samples or usual.samples, args.iterations or usual.iterations, usual.elites)
     sources = Sources.from_arguments(args)
     robot = checked(sources.robot, protocol)
-    reader = reader_of(protocol, args, robot, sources.image_size)
+    reader = protocol.reader(robot, args.camera, sources.image_size)
     windows = read(protocol, args, reader)
     results = Results.begin(protocol.name, args.seed, describe_device(args.device), argv, search=str(search),
                             **described(windows, robot, reader))
@@ -101,14 +100,9 @@ def checked(robot: RobotSpec, protocol: Protocol) -> RobotSpec:
     return robot
 
 
-def reader_of(protocol: Protocol, args: argparse.Namespace, robot: RobotSpec, image_size: int) -> LogReader:
-    cameras = (args.camera,) if args.camera else (robot.camera, *protocol.cameras)
-    return LogReader(robot, protocol.horizon, cameras, image_size)
-
-
 def read(protocol: Protocol, args: argparse.Namespace, reader: LogReader) -> LogWindows:
     """The published windows, or random ones, as many as the protocol has."""
-    episodes: list[Callable[[], Episode]] = gather(args.logs, args.held_out)
+    episodes = gather(args.logs, args.held_out)
     count = args.episodes or (QUICK_EPISODES if args.quick else protocol.episodes)
     if path := getattr(args, "index", None):
         places = read_index(path, protocol.horizon)[:count]

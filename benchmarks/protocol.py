@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from benchmarks.contenders import SearchBudget
+from benchmarks.log_windows import LogReader
 from benchmarks.shapes import Shape
 from lamplan.report.results import Quote, Row
 from lamplan.robot import RobotSpec
@@ -49,3 +50,7 @@ class Protocol:
     derived: Callable[[Row], list[Row]]
     quoted: tuple[Quote, ...]
     where: str
+
+    def reader(self, robot: RobotSpec, camera: str | None, image_size: int) -> LogReader:
+        """Cuts this protocol's windows, as seen by one camera: the one named, or else the robot's or the protocol's."""
+        return LogReader(robot, self.horizon, (camera,) if camera else (robot.camera, *self.cameras), image_size)

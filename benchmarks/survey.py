@@ -33,10 +33,8 @@ def survey(protocol: Protocol, args: argparse.Namespace) -> int:
             missing.append(f"a robot of kind '{protocol.kind}'; {robot.name} is of kind '{robot.kind}'")
         if not controller_folder(args.robot, args.checkpoint).is_dir():
             missing.append(f"a controller: `lamplan fit LOG... --robot {args.robot} --checkpoint {args.checkpoint}`")
-        cameras = (args.camera,) if args.camera else (robot.camera, *protocol.cameras)
-        reader = LogReader(robot, protocol.horizon, cameras, lam.config.encoder.image_size)
         for path in args.logs:
-            missing += _log(reader, path, args.held_out)
+            missing += _log(protocol.reader(robot, args.camera, lam.config.encoder.image_size), path, args.held_out)
     if index := getattr(args, "index", None):
         missing += _index(protocol, index, args)
     missing += [] if args.logs else ["a log"]

@@ -48,14 +48,18 @@ def _run(run: Results) -> str:
     if run.budget:
         stated = "; ".join(f"{key}: {value}" for key, value in run.budget.items())
         parts.append(f"<p>Budget: {escape(stated)}.</p>")
-    grids = [(task, *task_grid(run, task)) for task in dict.fromkeys(row.task for row in run.rows)]
+    for task in dict.fromkeys(row.task for row in run.rows):
+        parts.append(f"<h3>{escape(task)}</h3>\n{grid(*task_grid(run, task))}")
     if run.quoted:
-        grids.append(("Published, not measured here", *quote_grid(run)))
-    for task, header, body in grids:
-        lines = ["<tr>" + "".join(f"<td>{escape(word)}</td>" for word in line) + "</tr>" for line in body]
-        head = "".join(f"<th>{escape(word)}</th>" for word in header)
-        parts.append(f"<h3>{escape(task)}</h3>\n<table><tr>{head}</tr>\n" + "\n".join(lines) + "\n</table>")
+        parts.append(f"<h3>Published, not measured here</h3>\n{grid(*quote_grid(run))}")
     return "\n".join(parts)
+
+
+def grid(header: Sequence[str], body: Sequence[Sequence[str]]) -> str:
+    """A table; without a header where that is empty."""
+    lines = ["<tr>" + "".join(f"<td>{escape(word)}</td>" for word in line) + "</tr>" for line in body]
+    head = "<tr>" + "".join(f"<th>{escape(word)}</th>" for word in header) + "</tr>" if header else ""
+    return f"<table>{head}\n" + "\n".join(lines) + "\n</table>"
 
 
 def _figure(path: Path) -> str:

@@ -44,7 +44,8 @@ def test_the_franka_set_steps_at_every_eighth_frame_as_published(tmp_path: Path)
 
 def test_the_same_seed_draws_the_same_windows(tmp_path: Path) -> None:
     synthetic.franka(tmp_path / "run_0")
-    first, again, other = (reader(cameras=("exterior_image_2_left",)).draw(gather([tmp_path], held_out=False), 5, seed) for seed in (3, 3, 9))
+    episodes = gather([tmp_path], held_out=False)
+    first, again, other = (reader(cameras=("exterior_image_2_left",)).draw(episodes, 5, seed) for seed in (3, 3, 9))
     np.testing.assert_array_equal(first.states, again.states)
     assert (first.states != other.states).any()
 
@@ -123,7 +124,7 @@ def test_an_index_of_another_form_is_a_sentence(tmp_path: Path, rows: object, me
 def test_an_index_of_other_data_is_a_sentence(tmp_path: Path) -> None:
     synthetic.recon(tmp_path / "log" / "first.hdf5")
     episodes, path = gather([tmp_path / "log"], held_out=False), tmp_path / "index.pkl"
-    with pytest.raises(InputError, match="1 of the 2 trajectories in .* such as elsewhere"):
+    with pytest.raises(InputError, match=r"1 of the 2 trajectories in .* such as elsewhere"):
         indexed(episodes, [("first", 0), ("elsewhere", 0)], path)
     with pytest.raises(DataError, match="no window of 8 from step 22 on"):
         reader(ROVER, ("rgb_left",), horizon=8).chosen(indexed(episodes, [("first", 22)], path), seed=0)
