@@ -12,12 +12,13 @@ import numpy as np
 
 from benchmarks.contenders import PLANNERS, ROWS, Contenders, SearchBudget, Sources
 from benchmarks.filming import film_windows
-from benchmarks.log_windows import LogReader, LogWindows, gather, indexed, read_index
+from benchmarks.log_windows import LogReader, LogWindows, gather
 from benchmarks.open_loop import decide_all
 from benchmarks.options import benchmark_parser, chosen, positive_int
 from benchmarks.protocol import Part, Protocol
 from benchmarks.run import Run
 from benchmarks.survey import survey
+from benchmarks.window_index import indexed, read_index
 from lamplan.errors import InputError
 from lamplan.report import Results
 from lamplan.report.results import describe_device

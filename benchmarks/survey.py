@@ -9,8 +9,9 @@ from typing import TypeVar
 
 import numpy as np
 
-from benchmarks.log_windows import LogReader, gather, indexed, read_index
+from benchmarks.log_windows import LogReader, gather
 from benchmarks.protocol import Protocol
+from benchmarks.window_index import indexed, read_index
 from lamplan.controllers import controller_folder
 from lamplan.errors import DataError, LamplanError
 from lamplan.lam import LatentActionModel

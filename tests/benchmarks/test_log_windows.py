@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.log_windows import LogReader, gather, indexed, read_index
+from benchmarks.log_windows import LogReader, gather
+from benchmarks.window_index import indexed, read_index
 from lamplan.errors import DataError, InputError
 from lamplan.robot import RobotSpec
 from tests.benchmarks.fakes import PANDA, ROVER
