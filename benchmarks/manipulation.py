@@ -16,6 +16,7 @@ import envs  # noqa: F401  registers the environments
 from benchmarks.arm_tasks import SEED_OFFSET, TASKS, run_task, simulators
 from benchmarks.contenders import ROWS, Contenders, SearchBudget, Sources
 from benchmarks.displacement import displacement_errors
+from benchmarks.droid import HORIZON, QUICK, SEARCH
 from benchmarks.filming import film_track, film_windows
 from benchmarks.open_loop import decide_all
 from benchmarks.options import benchmark_parser, chosen, guarded, positive_int
@@ -24,7 +25,6 @@ from benchmarks.windows import Recorder, cached, play
 from lamplan.report import Results
 from lamplan.report.results import describe_device
 
-HORIZON = 3
 PARTS = ("open_loop", "closed_loop")
 FILMED = 2  # episodes per closed-loop task
 
@@ -41,7 +41,8 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
     parts, rows, quick = chosen(args.part, PARTS, "part"), chosen(args.rows, ROWS, "rows"), args.quick
     tasks = chosen(args.tasks or ("reach,forbidden_box" if quick else ",".join(TASKS)), tuple(TASKS), "tasks")
-    search = SearchBudget(args.samples or (64 if quick else 300), args.iterations or (4 if quick else 15), 10)
+    usual = QUICK if quick else SEARCH
+    search = SearchBudget(args.samples or usual.samples, args.iterations or usual.iterations, usual.elites)
     closed_search = SearchBudget(args.closed_samples or (32 if quick else 128), args.closed_iterations or (3 if quick else 6), 10)
     oracle_search = SearchBudget(16, 2, 4) if quick else SearchBudget(32, 4, 8)
     oracle_episodes = args.oracle_episodes or (1 if quick else 16)

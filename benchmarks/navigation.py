@@ -7,7 +7,6 @@ sub-goal images.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import gymnasium as gym
@@ -20,17 +19,15 @@ from benchmarks.contenders import PLANNERS, ROWS, Contenders, SearchBudget, Sour
 from benchmarks.filming import film_track, film_windows
 from benchmarks.open_loop import decide_all
 from benchmarks.options import benchmark_parser, chosen, guarded, positive_int
-from benchmarks.recon import path_errors
+from benchmarks.recon import HORIZON, SEARCH, as_recon_searches
 from benchmarks.run import Run
 from benchmarks.shapes import Arc, Shape, StraightLine
-from benchmarks.trajectories import as_seen_from_start, follow
+from benchmarks.trajectories import as_seen_from_start, follow, path_errors
 from benchmarks.windows import Recorder, Windows, cached, drive
 from lamplan.report import Results
 from lamplan.report.plots import paths_from_above
 from lamplan.report.results import describe_device
-from lamplan.robot import RobotSpec
 
-HORIZON = 8
 PARTS = ("recon", "arc", "closed_loop")
 SHAPES: dict[str, Shape] = {"recon": StraightLine(), "arc": Arc()}
 # Sub-goals lie about 2 m apart, 8 steps of driving; some patience is left for turning.
@@ -43,15 +40,15 @@ DRAWN = 4  # open-loop episodes drawn from above
 
 def main(argv: list[str] | None = None) -> None:
     parser = benchmark_parser("navigation", __doc__ or "", "controllers/rover", ROWS, PARTS)
-    parser.add_argument("--samples", type=positive_int, default=120, help="open-loop candidates")
-    parser.add_argument("--iterations", type=positive_int, default=1, help="open-loop iterations")
+    parser.add_argument("--samples", type=positive_int, default=SEARCH.samples, help="open-loop candidates")
+    parser.add_argument("--iterations", type=positive_int, default=SEARCH.iterations, help="open-loop iterations")
     parser.add_argument("--closed-samples", type=positive_int, help="closed-loop candidates per iteration (64; 16 with --quick)")
     parser.add_argument("--closed-iterations", type=positive_int, help="closed-loop iterations (2; 1 with --quick)")
     parser.add_argument("--closed-episodes", type=positive_int, help="closed-loop episodes (20; 2 with --quick)")
     parser.add_argument("--oracle-episodes", type=positive_int, help="open-loop episodes of the oracle (25; 1 with --quick)")
     args = parser.parse_args(argv)
     parts, rows, quick = chosen(args.part, PARTS, "part"), chosen(args.rows, ROWS, "rows"), args.quick
-    search = SearchBudget(args.samples, args.iterations, 5)
+    search = SearchBudget(args.samples, args.iterations, SEARCH.elites)
     closed_search = SearchBudget(args.closed_samples or (16 if quick else 64), args.closed_iterations or (1 if quick else 2), 5)
     oracle_search = SearchBudget(16, 1, 3) if quick else SearchBudget(32, 2, 4)
     oracle_episodes = args.oracle_episodes or (1 if quick else 25)
@@ -73,14 +70,6 @@ def main(argv: list[str] | None = None) -> None:
         contenders = Contenders(sources, HORIZON, closed_search, closed_oracle_search, Arc())
         closed_loop(contenders, rows, args.closed_episodes or (2 if quick else 20), closed_oracle_episodes, run)
     run.finish()
-
-
-def as_recon_searches(robot: RobotSpec) -> RobotSpec:
-    """The rover with the protocol's beginning of the search (paper section 6.2): 0.875 ± 0.075 waypoints of 0.25 m forward and
-    ± 0.4 sideways at each step, ± 0.1 pi of turn at the last. The protocol has no limits: three of these spreads are left free."""
-    mean, std = np.array([0.875 * 0.25, 0.0, 0.0]), np.array([0.075 * 0.25, 0.4 * 0.25, 0.1 * np.pi])
-    low, high = np.minimum(robot.low, mean - 3 * std), np.maximum(robot.high, mean + 3 * std)
-    return replace(robot, prior_mean=mean, prior_std=std, low=low, high=high)
 
 
 def open_loop(contenders: Contenders, rows: list[str], task: str, episodes: int, oracle_episodes: int, run: Run) -> None:

@@ -13,8 +13,9 @@ from benchmarks.policies import Decision, Policy, Situation
 from benchmarks.windows import Recorder, Windows
 
 
-def decide_all(policy: Policy, windows: Windows, recorder: Recorder, batch: int, seed: int) -> tuple[Decision, float]:
-    """The policy's plans for all windows, `batch` at a time, and the seconds that one plan took on average."""
+def decide_all(policy: Policy, windows: Windows, recorder: Recorder | None, batch: int, seed: int) -> tuple[Decision, float]:
+    """The policy's plans for all windows, `batch` at a time, and the seconds that one plan took on average. Windows out of a log
+    have no recorder, and no simulator that a policy could ask."""
     parts: list[Decision] = []
     begun = time.monotonic()
     with tqdm(total=len(windows), desc=policy.name, unit="plan") as bar:
@@ -29,5 +30,9 @@ def decide_all(policy: Policy, windows: Windows, recorder: Recorder, batch: int,
     return Decision(np.concatenate([part.actions for part in parts]), np.concatenate(predicted) if predicted else None), seconds
 
 
-def _world(recorder: Recorder, windows: Windows, first: int) -> Callable[[int], Any]:
-    return lambda b: recorder.at_start(windows, first + b)
+def _world(recorder: Recorder | None, windows: Windows, first: int) -> Callable[[int], Any]:
+    def at_start(b: int) -> Any:
+        assert recorder is not None, "only the simulated benchmarks have an oracle"
+        return recorder.at_start(windows, first + b)
+
+    return at_start

@@ -36,7 +36,7 @@ def benchmark_parser(name: str, description: str, robot: str, rows: tuple[str, .
                                      formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument("--episodes", type=positive_int, help="held-out episodes (default: the protocol's number)")
     parser.add_argument("--seed", type=held_out_seed, default=FIRST_HELD_OUT_SEED, help="seed of the first episode")
-    parser.add_argument("--out", type=Path, required=True, help="folder for results.json, plots, videos and report.html")
+    parser.add_argument("--out", type=Path, default=Path("runs") / name, help="folder for results.json, plots, videos and report.html")
     parser.add_argument("--quick", action="store_true", help="few episodes and a small search: minutes on 2 cores")
     parser.add_argument("--checkpoint", type=Path, default=Path("checkpoints/wild-small"),
                         help="LAM whose row is `lam_in_domain`; its encoder also serves oracle and baselines")

@@ -1,19 +1,53 @@
-"""The RECON protocol's errors (paper section 6.2), from planned actions and true poses."""
+"""The RECON planning protocol (paper section 6.2) on recorded drives, RECON's or one's own robot's.
+
+A window is 8 steps at 4 Hz, 100 of them: those of the published index where `--index navigation_eval.pkl` is given, else random ones.
+From its first image a plan to its last: a straight line, one (dx, dy) repeated and the turn at the end, the mean of the 5 best of 120
+candidates in one iteration around the protocol's mean. ATE and RPE by `evo`, in metres and in RECON's waypoints of 0.25 m, as they are
+published. Part `arc` searches over circular arcs within the limits of robot.toml instead.
+"""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
+import torch
 
-from benchmarks.trajectories import WAYPOINT_M, as_seen_from_start, ate_rpe, follow
+from benchmarks import on_logs
+from benchmarks.contenders import SearchBudget
+from benchmarks.literature import recon_quotes
+from benchmarks.options import guarded
+from benchmarks.protocol import Part, Protocol, as_it_is
+from benchmarks.shapes import Arc, StraightLine
+from benchmarks.trajectories import WAYPOINT_M, path_errors
+from lamplan.robot import RobotSpec
+
+HORIZON = 8
+SEARCH = SearchBudget(120, 1, 5)
+WHERE = """RECON: sites.google.com/view/recon-robot (recon_release/*.hdf5, read as they are), or the pictures with traj_data.pkl
+  that train/process_recon.py of github.com/robodhruv/visualnav-transformer makes of them
+the 100 published windows (--index): data_splits/recon/test/navigation_eval.pkl of github.com/facebookresearch/nwm
+or any log of your own robot that `lamplan fit` reads"""
 
 
-def path_errors(plans: np.ndarray, states: np.ndarray) -> dict[tuple[str, str], np.ndarray]:
-    """{(metric, unit): (N,)} of planned actions (N, H, 3) against true poses (N, H+1, 3), in metres and in RECON's waypoints."""
-    planned = [follow(actions) for actions in plans]
-    true = [as_seen_from_start(poses) for poses in states]
-    ate, rpe = np.array([ate_rpe(p, q) for p, q in zip(planned, true, strict=True)]).T
-    end = np.array([np.linalg.norm(p[-1, :2] - q[-1, :2]) for p, q in zip(planned, true, strict=True)])
-    turned = np.array([p[-1, 2] - q[-1, 2] for p, q in zip(planned, true, strict=True)])
-    yaw = np.abs((turned + np.pi) % (2 * np.pi) - np.pi)
-    return {("ATE", "m"): ate, ("RPE", "m"): rpe, ("ATE_waypoints", "0.25 m"): ate / WAYPOINT_M,
-            ("RPE_waypoints", "0.25 m"): rpe / WAYPOINT_M, ("end_distance", "m"): end, ("end_yaw", "rad"): yaw}
+def as_recon_searches(robot: RobotSpec) -> RobotSpec:
+    """The rover with the protocol's beginning of the search (paper section 6.2): 0.875 ± 0.075 waypoints of 0.25 m forward and
+    ± 0.4 sideways at each step, ± 0.1 pi of turn at the last. The protocol has no limits: three of these spreads are left free."""
+    mean, std = np.array([0.875, 0.0, 0.0]) * WAYPOINT_M, np.array([0.075 * WAYPOINT_M, 0.4 * WAYPOINT_M, 0.1 * np.pi])
+    low, high = np.minimum(robot.low, mean - 3 * std), np.maximum(robot.high, mean + 3 * std)
+    return replace(robot, prior_mean=mean, prior_std=std, low=low, high=high)
+
+
+PROTOCOL = Protocol(
+    name="recon", kind="mobile", horizon=HORIZON, episodes=100, search=SEARCH, quick=SearchBudget(32, 1, 5), cameras=("rgb_left",),
+    parts={"recon": Part(StraightLine(), as_recon_searches), "arc": Part(Arc(), as_it_is)},
+    errors=lambda robot, plans, states: path_errors(plans, states), derived=lambda row: [], quoted=recon_quotes(), where=WHERE)
+
+
+def main(argv: list[str] | None = None) -> None:
+    on_logs.main(PROTOCOL, __doc__ or "", "controllers/rover", argv)
+
+
+if __name__ == "__main__":
+    torch.set_grad_enabled(False)
+    guarded(main)

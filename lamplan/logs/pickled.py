@@ -9,7 +9,8 @@ from __future__ import annotations
 import math
 import pickletools
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,18 +65,40 @@ def read_pickle(path: Path, names: tuple[str, ...]) -> dict[str, np.ndarray]:
     Raises DataError for a file that is missing, damaged or larger than 16 MB, whose top is no dict, or that asks for any object
     but plain containers, numbers, text and numeric NumPy arrays.
     """
-    try:
-        if path.stat().st_size > MAX_BYTES:
-            raise DataError(f"{path} is {path.stat().st_size >> 20} MB large; a trajectory's numbers take less than {MAX_BYTES >> 20} MB.")
-        top = _follow(path.read_bytes())
+    with _sentences(path, "dict of arrays"):
+        top = _top(path)
         if not isinstance(top, dict):
             raise ValueError(f"it holds a {type(top).__name__.strip('_').lower()}, not a dict")
         arrays = {name: _numbers(top[name]) for name in names if name in top}
+        return {name: values for name, values in arrays.items() if values is not None}
+
+
+def read_rows(path: Path) -> list[tuple[str | float, ...]]:
+    """The rows of a pickled list of tuples of text and numbers, as indices of data sets are kept. Raises DataError as `read_pickle`."""
+    with _sentences(path, "list of rows of text and numbers"):
+        top = _top(path)
+        if not isinstance(top, list) or not all(isinstance(row, list | tuple) for row in top):
+            raise ValueError(f"it holds a {type(top).__name__.strip('_').lower()}, not a list of rows")
+        if not all(type(item) in (str, int, float) for row in top for item in row):
+            raise ValueError("it has a row that holds other things")
+        return [tuple(row) for row in top]
+
+
+@contextmanager
+def _sentences(path: Path, what: str) -> Iterator[None]:
+    """Whatever is found wrong with a pickle becomes a DataError."""
+    try:
+        yield
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error.strerror}).") from None
     except (ValueError, LookupError, TypeError, AttributeError, OverflowError, MemoryError, RecursionError) as error:
-        raise DataError(f"{path} is no pickled dict of arrays ({str(error)[:200]}); other objects are never unpickled here.") from None
-    return {name: values for name, values in arrays.items() if values is not None}
+        raise DataError(f"{path} is no pickled {what} ({str(error)[:200]}); other objects are never unpickled here.") from None
+
+
+def _top(path: Path) -> Any:
+    if path.stat().st_size > MAX_BYTES:
+        raise DataError(f"{path} is {path.stat().st_size >> 20} MB large; a trajectory's numbers take less than {MAX_BYTES >> 20} MB.")
+    return _follow(path.read_bytes())
 
 
 def _follow(content: bytes) -> Any:

@@ -9,7 +9,7 @@ from html import escape
 from pathlib import Path
 
 from lamplan.report.results import Results
-from lamplan.report.table import task_grid
+from lamplan.report.table import quote_grid, task_grid
 
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #20242a; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; }
@@ -55,6 +55,8 @@ def _run(run: Results) -> str:
         parts.append(f"<p>Budget: {escape(stated)}.</p>")
     for task in dict.fromkeys(row.task for row in run.rows):
         parts.append(f"<h3>{escape(task)}</h3>\n{grid(*task_grid(run, task))}")
+    if run.quoted:
+        parts.append(f"<h3>Published, not measured here</h3>\n{grid(*quote_grid(run))}")
     return "\n".join(parts)
 
 

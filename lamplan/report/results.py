@@ -35,11 +35,24 @@ class Row:
     n: int
 
 
+@dataclass(frozen=True)
+class Quote:
+    """A published number that was not measured here: where it stands, and what keeps it from being compared outright."""
+
+    name: str
+    metric: str
+    unit: str
+    value: float
+    source: str
+    caveat: str
+
+
 @dataclass
 class Results:
     """All rows of one run of a benchmark, with what is needed to make them again.
 
-    `budget` states, in words or numbers, how much search and how many episodes each part had.
+    `budget` states, in words or numbers, how much search and how many episodes each part had. `quoted` holds what others published
+    for the same protocol.
     """
 
     benchmark: str
@@ -49,6 +62,7 @@ class Results:
     seed: int
     budget: dict[str, Any] = field(default_factory=dict)
     rows: list[Row] = field(default_factory=list)
+    quoted: list[Quote] = field(default_factory=list)
 
     @classmethod
     def begin(cls, benchmark: str, seed: int, device: str, argv: Sequence[str] | None = None, **budget: Any) -> Results:
@@ -56,10 +70,10 @@ class Results:
         command = f"python -m benchmarks.{benchmark} {shlex.join(sys.argv[1:] if argv is None else argv)}".strip()
         return cls(benchmark, command, current_commit(), device, seed, dict(budget))
 
-    def add(self, name: str, task: str, metric: str, unit: str, values: np.ndarray) -> Row:
-        """Appends the row of values (n,), one per episode; shares are given as 0 and 1."""
+    def add(self, name: str, task: str, metric: str, unit: str, values: np.ndarray, groups: np.ndarray | None = None) -> Row:
+        """Appends the row of values (n,), one per episode, shares as 0 and 1; `groups` as in `bootstrap_mean`."""
         values = np.asarray(values, dtype=np.float64)
-        row = Row(name, task, metric, unit, *bootstrap_mean(values, self.seed), n=len(values))
+        row = Row(name, task, metric, unit, *bootstrap_mean(values, self.seed, groups=groups), n=len(values))
         self.rows.append(row)
         return row
 
@@ -85,7 +99,8 @@ class Results:
         path = path / FILE_NAME if path.is_dir() else path
         try:
             table = json.loads(path.read_text(encoding="utf-8"))
-            return cls(**{**table, "rows": [Row(**row) for row in table["rows"]]})
+            parts = {"rows": [Row(**row) for row in table["rows"]], "quoted": [Quote(**quote) for quote in table.get("quoted", [])]}
+            return cls(**{**table, **parts})
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise DataError(f"{path} is not the results file of a benchmark ({error}); run the benchmark again.") from None
 

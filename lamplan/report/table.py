@@ -25,13 +25,30 @@ def task_grid(results: Results, task: str) -> tuple[list[str], list[list[str]]]:
 
 
 def table(results: Results) -> str:
-    """One Markdown table per task, aligned so that it also reads well in a terminal."""
-    return "\n\n".join(_task_table(results, task) for task in dict.fromkeys(row.task for row in results.rows))
+    """One Markdown table per task, aligned so that it also reads well in a terminal, and one of what is quoted."""
+    tasks = []
+    for task in dict.fromkeys(row.task for row in results.rows):
+        header, body = task_grid(results, task)
+        tasks.append(_aligned([[task, *header[1:]], *body]))
+    if results.quoted:
+        header, body = quote_grid(results)
+        tasks.append(_aligned([header, *body]))
+    return "\n\n".join(tasks)
 
 
-def _task_table(results: Results, task: str) -> str:
-    header, body = task_grid(results, task)
-    lines = [[task, *header[1:]], *body]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
+def quote_grid(results: Results) -> tuple[list[str], list[list[str]]]:
+    """Header and body of the published numbers: a line for each name, a column for each metric, then sources and caveats."""
+    metrics = list(dict.fromkeys((quote.metric, quote.unit) for quote in results.quoted))
+    found = {(quote.name, quote.metric): quote for quote in results.quoted}
+    body = []
+    for name in dict.fromkeys(quote.name for quote in results.quoted):
+        mine = [found.get((name, metric)) for metric, _ in metrics]
+        texts = ["; ".join(dict.fromkeys(getattr(quote, part) for quote in mine if quote)) for part in ("source", "caveat")]
+        body.append([name, *(f"{quote.value:.3f}" if quote else "" for quote in mine), *texts])
+    return ["quoted, not measured here", *(f"{metric} ({unit})" for metric, unit in metrics), "source", "caveat"], body
+
+
+def _aligned(lines: list[list[str]]) -> str:
+    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
     text = ["| " + " | ".join(word.ljust(width) for word, width in zip(line, widths, strict=True)) + " |" for line in lines]
     return "\n".join([text[0], "|" + "|".join("-" * (width + 2) for width in widths) + "|", *text[1:]])

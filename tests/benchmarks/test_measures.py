@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 
 from benchmarks.displacement import displacement_errors
-from benchmarks.navigation import as_recon_searches
-from benchmarks.recon import path_errors
-from benchmarks.trajectories import WAYPOINT_M, as_seen_from_start, ate_rpe, follow
+from benchmarks.recon import as_recon_searches
+from benchmarks.trajectories import WAYPOINT_M, as_seen_from_start, ate_rpe, follow, path_errors
 from tests.benchmarks.fakes import PANDA, ROVER
 
 

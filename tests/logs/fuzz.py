@@ -15,9 +15,11 @@ import numpy as np
 
 from lamplan.errors import LamplanError
 from lamplan.logs import open_log
-from tests.logs import damage, helpers, synthetic
+from tests.logs import damage, helpers, made_lerobot, made_rlds, synthetic
+from tests.logs.damage_hdf5 import CANARY
 
 STEPS = 6
+EPISODES = 20  # of a spoilt log that are read
 FORMATS = {
     "droid": lambda folder: synthetic.droid(folder, STEPS),
     "franka": lambda folder: synthetic.franka(folder, STEPS),
@@ -25,6 +27,9 @@ FORMATS = {
     "recon_pictures": lambda folder: synthetic.recon_pictures(folder, STEPS),
     "start_goal": lambda folder: synthetic.start_goal(folder / "pair.npz"),
     "robomimic": lambda folder: helpers.write_log(folder / "log.hdf5", 2),
+    "lerobot_v2": made_lerobot.write_lerobot2,
+    "lerobot_v3": made_lerobot.write_lerobot3,
+    "rlds": made_rlds.write_rlds,
 }
 FORBIDDEN = {
     "pickle.find_class", "subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.fork", "socket.connect", "ctypes.dlopen",
@@ -55,10 +60,16 @@ def watch(allowed: tuple[Path, ...]) -> list[str]:
 def read(folder: Path) -> None:
     """Everything that a training would read."""
     single = [path for path in folder.iterdir() if path.suffix in (".hdf5", ".npz")]
-    for episode in open_log(single[0] if single else folder):
-        assert len(episode) == len(episode.states) and np.isfinite(episode.states).all() and not (episode.states == damage.CANARY).any()
-        assert episode.actions is None or np.isfinite(episode.actions).all() or np.abs(episode.states).max() > 1e100
-        assert episode.rate_hz > 0 and episode.cameras
+    log = open_log(single[0] if single else folder)
+    # A damaged table of contents may name very many episodes; any of them may be asked for.
+    for number in range(min(len(log), EPISODES)):
+        episode = log[number]
+        assert len(episode) == len(episode.states) > 0 and episode.states.dtype == np.float64
+        assert np.isfinite(episode.states).all() and not (episode.states == CANARY).any()
+        if episode.actions is not None:
+            assert len(episode.actions) == len(episode)
+            assert np.isfinite(episode.actions).all() or np.abs(episode.states).max() > 1e100
+        assert 0 < episode.rate_hz < np.inf
         for camera in episode.cameras:
             assert len(episode.frames(camera, np.array([0, len(episode) - 1]))) == 2
             assert len(episode.frames(camera)) == len(episode)
@@ -67,7 +78,7 @@ def read(folder: Path) -> None:
 def main() -> None:
     root, count, seed = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
     with h5py.File(root / "canary.h5", "w") as file:
-        file["values"] = np.full((64, 64), damage.CANARY)
+        file["values"] = np.full((64, 64), CANARY)
     names = sys.argv[4:] or list(FORMATS)
     originals = {name: root / f"{name}.original" for name in names}
     for name in names:
@@ -82,14 +93,14 @@ def main() -> None:
             damage.copy(originals[name], root / "spoilt")
             damage.spoil(root / "spoilt", rng)
             (root / "now.txt").write_text(f"{name} {seed} {number}")
-            began = time.monotonic()
+            began = time.process_time()
             try:
                 read(root / "spoilt")
                 outcome["read"] += 1
             except LamplanError as error:
-                assert "spoilt" in str(error), error
+                assert "spoilt" in str(error) and len(str(error)) < 3000, error
                 outcome["refused"] += 1
-            outcome["slowest_s"] = max(outcome["slowest_s"], time.monotonic() - began)
+            outcome["slowest_s"] = max(outcome["slowest_s"], time.process_time() - began)
         found[name] = outcome
     print(json.dumps({"formats": found, "attempts": attempts, "peak_mb": peak_mb()}))
 

@@ -8,7 +8,7 @@ import pytest
 
 from lamplan.errors import DataError
 from lamplan.logs import open_log
-from tests.logs.damage import put
+from tests.logs.damage_hdf5 import put
 from tests.logs.synthetic import STEPS, arm_states, franka, pictures, start_goal
 
 SEEN = "episode_data/observation"

@@ -10,7 +10,7 @@ import pytest
 from lamplan.errors import DataError
 from lamplan.logs import open_log
 from lamplan.logs.pickled import read_pickle
-from tests.logs.damage import put
+from tests.logs.damage_hdf5 import put
 from tests.logs.synthetic import STEPS, grey, recon, recon_pictures, rover_states
 
 

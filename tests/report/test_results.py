@@ -9,6 +9,7 @@ import pytest
 from lamplan.errors import DataError, InputError
 from lamplan.report import Results, table
 from lamplan.report.bootstrap import bootstrap_mean
+from lamplan.report.results import Quote
 
 
 def some_results() -> Results:
@@ -35,6 +36,16 @@ def test_bootstrap_depends_on_its_seed_alone() -> None:
     assert bootstrap_mean(values, seed=1) != bootstrap_mean(values, seed=2)
 
 
+def test_windows_of_one_episode_are_drawn_together() -> None:
+    rng = np.random.default_rng(2)
+    of_episodes, groups = rng.normal(size=16), np.repeat(np.arange(16), 4)
+    mean, low, high = bootstrap_mean(of_episodes[groups], groups=groups)
+    # Four copies of a value tell no more than one of it.
+    assert (mean, low, high) == pytest.approx(bootstrap_mean(of_episodes))
+    _, finer, _ = bootstrap_mean(of_episodes[groups])
+    assert mean - low > 1.8 * (mean - finer)
+
+
 @pytest.mark.parametrize("values", [np.zeros(0), np.array([1.0, np.nan]), np.zeros((2, 2))])
 def test_bootstrap_refuses_what_has_no_mean(values: np.ndarray) -> None:
     with pytest.raises(InputError, match="one finite number per episode"):
@@ -52,8 +63,16 @@ def test_results_file_has_the_form_of_the_house(tmp_path: Path) -> None:
 
 def test_results_survive_writing_and_reading(tmp_path: Path) -> None:
     results = some_results()
+    results.quoted.append(Quote("others", "delta_xyz", "m", 0.1, "a paper", "another robot"))
     results.write(tmp_path)
     assert Results.read(tmp_path) == results
+
+
+def test_what_is_quoted_stands_apart_in_the_table() -> None:
+    results = some_results()
+    assert "quoted" not in table(results)
+    results.quoted.append(Quote("others", "delta_xyz", "m", 0.1, "a paper", "another robot"))
+    assert table(results).splitlines()[-1] == "| others                    | 0.100         | a paper | another robot |"
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"rows": [{"name": "x"}]}'])
