@@ -35,6 +35,7 @@ ROOMS = {
     "ranks": set(),
     "logs": PLAIN | {"images", "video"},
     "report": PLAIN | {"video"},
+    "energy": MODEL | {"controllers", "costs", "logs", "report", "robot", "rollout", "train"},
     "train": MODEL | {"controllers", "images", "rollout", "robot", "logs", "video", "corpus", "decoders", "report"},
     "latent_planner": MODEL | {"controllers", "costs", "limits", "planner", "robot", "rollout", "search"},
     "planner": MODEL | {"controllers", "costs", "images", "limits", "pace", "ranks", "rollout", "robot", "search", "report"},
@@ -43,7 +44,7 @@ ROOMS = {
 OPEN = {"__init__", "cli", "__main__"}
 # What reads or means an action: pretraining must not know it. Fitting a controller is what actions are for.
 ACTION_ROOMS = ("lamplan.logs", "lamplan.robot")
-FITTING = {"lamplan.train.controller"}
+FITTING = {"lamplan.train.controller", "lamplan.train.labelled", "lamplan.train.verdict"}
 
 
 def name_of(path: Path) -> str:
