@@ -105,8 +105,8 @@ class EnergyReport:
 
         few = "" if len(self.beats_zero) > 4 else "; too few for intervals that mean anything"
         return "\n".join([
-            f"energy of {self.robot.name} through {self.robot.camera}: {len(self.beats_zero)} pairs of moments {self.steps} steps apart, of "
-            f"{self.episodes} episodes{few}", *(f"  {axis}" for axis in self.axes),
+            f"energy of {self.robot.name} through {self.robot.camera}: {len(self.beats_zero)} pairs of moments {self.steps} steps apart, "
+            f"of {self.episodes} episodes{few}", *(f"  {axis}" for axis in self.axes),
             f"  the true action beats zero action in {share(self.beats_zero)} of the pairs, the best of {RANDOM} random ones in "
             f"{share(self.beats_random)}, and {share(self.below_random)} of the random ones",
             f"  picture: {self.picture}"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -44,7 +45,7 @@ class Best:
 
     def restore(self) -> None:
         """Gives the module the best weights."""
-        set_model_state_dict(self.module, self._weights)
+        set_model_state_dict(self.module, cast("dict[str, Any]", self._weights))
 
     def state(self) -> dict[str, Tensor]:
         """What a snapshot keeps; `load` takes it back."""
@@ -57,4 +58,4 @@ class Best:
         self._weights = {name.removeprefix("weights."): tensor for name, tensor in state.items() if name.startswith("weights.")}
 
     def _copied(self) -> dict[str, Tensor]:
-        return {name: tensor.detach().clone() for name, tensor in get_model_state_dict(self.module).items()}
+        return {name: tensor.detach().clone() for name, tensor in cast("dict[str, Tensor]", get_model_state_dict(self.module)).items()}

@@ -92,7 +92,7 @@ def test_every_camera_gets_a_controller_of_its_own(checkpoint: Path, tmp_path: P
              for camera in (None, "front_image", "side_image")]
     assert np.array_equal(plans[0].actions, plans[1].actions) and not np.array_equal(plans[0].actions, plans[2].actions)
     assert LatentPlanner.load(checkpoint, robot, camera="side_image").robot.camera == "side_image"
-    with pytest.raises(InputError, match="no camera 'roof_image'; .* names front_image, side_image"):
+    with pytest.raises(InputError, match=r"no camera 'roof_image'; .* names front_image, side_image"):
         Planner.load(checkpoint, robot, camera="roof_image")
     turned = robot_in(tmp_path / "turned", '["side_image", "front_image"]')
     front.rename(turned / "tiny")
