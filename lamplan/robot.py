@@ -136,8 +136,8 @@ def _from_table(table: dict[str, Any]) -> RobotSpec:
         if kind != "arm" or any(corner.shape != (3,) for corner in corners) or not (corners[0] < corners[1]).all():
             raise ValueError("[workspace] is for arms: 'low' and 'high' hold x, y and z in metres, each low below its high.")
     cameras = (table["camera"],) if isinstance(table["camera"], str) else tuple(table["camera"])
-    # A camera's name is a folder's name as well.
-    if not cameras or len(set(cameras)) < len(cameras) or any(Path(str(name)).name != name or name in ("", "..") for name in cameras):
+    # The name of any but the first is that of a folder as well.
+    if not cameras or len(set(cameras)) < len(cameras) or any(Path(str(name)).name != name or name in ("", "..") for name in cameras[1:]):
         raise ValueError(f"'camera' is the name of a camera in the robot's logs, or a list of different ones; found {table['camera']!r}.")
     return RobotSpec(
         name=str(table["name"]), kind=kind, rate_hz=float(table["rate_hz"]), frame=str(table["frame"]), camera=cameras[0], cameras=cameras,
