@@ -18,7 +18,7 @@ from lamplan.models.controller import Controller, ControllerConfig
 from lamplan.robot import RobotSpec
 from lamplan.train.best import Patience
 from lamplan.train.card import write_card
-from lamplan.train.labelled import FARTHEST, MotionPairs, Split, folds, open_episodes, read_pairs, split
+from lamplan.train.labelled import FARTHEST, MotionPairs, Split, cross_splits, open_episodes, read_pairs, split
 from lamplan.train.loop import Budget, Trained, train
 from lamplan.train.optimiser import OptimiserConfig
 from lamplan.train.verdict import Errors, Measured, held_out_errors, measured
@@ -42,7 +42,7 @@ class Recipe:
 
 
 def fit(logs: Sequence[Path], robot: Path, checkpoint: Path, *, budget: Budget, run: Path, batch: int = 64, seed: int = 0,
-        config: ControllerConfig | None = None, optimiser: OptimiserConfig | None = None, parts: int = 1,
+        config: ControllerConfig | None = None, optimiser: OptimiserConfig | None = None, folds: int = 1,
         device: str = "cpu") -> dict[str, Measured]:
     """Fits a controller for each of the robot's cameras, writes them beside robot.toml, and returns what each is worth.
 
@@ -51,8 +51,8 @@ def fit(logs: Sequence[Path], robot: Path, checkpoint: Path, *, budget: Budget, 
     every k-th frame, the motion of up to k steps counts as an action too. The budget is the most that is spent: the weights kept are
     those with the least error on episodes set apart for that, and the run ends when PATIENCE validations brought nothing better.
 
-    It is measured on other episodes still (see `labelled.split`), or, with `parts` of 2 or more, on every one: so many times a
-    controller is fitted without another part of them. That is for logs of few episodes; the controller that is written
+    It is measured on other episodes still (see `labelled.split`), or, with `folds` of 2 or more, on every one: so many times a
+    controller is fitted without another fold of them. That is for logs of few episodes; the controller that is written
     then learned from all but those that said when to stop.
     """
     recipe = Recipe(config or ControllerConfig(), budget, batch, seed, optimiser or OptimiserConfig())
@@ -63,9 +63,9 @@ def fit(logs: Sequence[Path], robot: Path, checkpoint: Path, *, budget: Budget, 
         episodes = open_episodes(logs, spec)
         pairs = read_pairs(episodes, lam, spec, max(FARTHEST[spec.kind], lam.config.max_stride))
         where, whole, errors = run if len(cameras) == 1 else run / camera, split(len(episodes)), []
-        if parts > 1:
-            for part, without in enumerate(folds(len(episodes), parts)):
-                controller, _ = fit_once(lam, pairs, without, spec, recipe, where / f"part-{part}")
+        if folds > 1:
+            for fold, without in enumerate(cross_splits(len(episodes), folds)):
+                controller, _ = fit_once(lam, pairs, without, spec, recipe, where / f"fold-{fold}-of-{folds}")
                 errors.append(held_out_errors(lam, controller, pairs.of(without.test), spec))
             whole = Split([*range(len(episodes) - len(whole.test))], whole.test, [])
         controller, done = fit_once(lam, pairs, whole, spec, recipe, where)
@@ -75,7 +75,7 @@ def fit(logs: Sequence[Path], robot: Path, checkpoint: Path, *, budget: Budget, 
         found[camera] = measured(together, spec, seed)
         folder = save_controller(controller.eval(), recipe.controller, robot, checkpoint, spec)
         write_card(folder, f"Controller of {spec.name} for", {
-            "Logs": {log.name: f"{len(open_log(log))} episodes" for log in logs} | {"camera": camera} | _shares(whole, parts),
+            "Logs": {log.name: f"{len(open_log(log))} episodes" for log in logs} | {"camera": camera} | _shares(whole, folds),
             "Latent action model": {"checkpoint": fingerprint(checkpoint)},
             "Held-out episodes": found[camera].facts()}, {"controller": done})
     return found
@@ -144,8 +144,8 @@ def _measure_latents(controller: Controller, latents: Tensor) -> None:
     controller.latent_basis.copy_(axes * variances.clamp_min(1e-4 * variances.max()).sqrt())
 
 
-def _shares(parts: Split, several: int) -> dict[str, str]:
-    measured_on = (f"every episode, each by one of {several} more controllers fitted without it" if several > 1 else
+def _shares(parts: Split, folds: int) -> dict[str, str]:
+    measured_on = (f"every episode, each by one of {folds} more controllers fitted without it" if folds > 1 else
                    "the same" if parts.test == parts.validation else f"{len(parts.test)} others")
     return {"learned from": f"{len(parts.training)} episodes", "said when to stop": f"{len(parts.validation)} episodes",
             "measured on": measured_on}

@@ -40,16 +40,16 @@ def split(count: int) -> Split:
     return Split(order[: start - held_out], order[start - held_out : start], order[start:])
 
 
-def folds(count: int, parts: int) -> list[Split]:
-    """Every episode is measured on once: `parts` splits, each without another part, and with another tenth to say when to stop."""
-    if not 2 <= parts <= count or count < 3:
-        raise InputError(f"{count} episodes cannot be held out in {parts} parts: give 2 parts or more, and at least 3 episodes and as many "
-                         "as there are parts.")
+def cross_splits(count: int, folds: int) -> list[Split]:
+    """Every episode is measured on once: a split for each fold, which is held out, and another tenth to say when to stop."""
+    if not 2 <= folds <= count or count < 3:
+        raise InputError(f"{count} episodes cannot be held out in {folds} folds: give 2 folds or more, and at least 3 episodes and as many "
+                         "as there are folds.")
     every = []
-    for part in range(parts):
-        rest = [episode for episode in range(count) if episode % parts != part]
+    for fold in range(folds):
+        rest = [episode for episode in range(count) if episode % folds != fold]
         stops = max(1, round(len(rest) * HELD_OUT_SHARE))
-        every.append(Split(rest[:-stops], rest[-stops:], list(range(part, count, parts))))
+        every.append(Split(rest[:-stops], rest[-stops:], list(range(fold, count, folds))))
     return every
 
 
@@ -87,11 +87,11 @@ class MotionPairs:
         """So many of them, spread evenly."""
         return self.where(torch.linspace(0, len(self) - 1, min(count, len(self))).long().to(self.first.device))
 
-    def longest(self) -> MotionPairs:
-        """Of each episode those pairs that lie farthest apart: a whole plan's motion, or what a short episode has."""
+    def longest(self) -> Tensor:
+        """Which pairs (N,) lie farthest apart in their episode: a whole plan's motion, or what a short episode has."""
         most = torch.zeros(int(self.episode.max()) + 1, dtype=self.gap.dtype, device=self.gap.device)
         most.scatter_reduce_(0, self.episode, self.gap, "amax")
-        return self.where(self.gap == most[self.episode])
+        return self.gap == most[self.episode]
 
 
 def open_episodes(logs: Sequence[Path], spec: RobotSpec) -> list[Episode]:

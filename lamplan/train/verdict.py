@@ -27,7 +27,8 @@ RULE = (f"usable: the motion read back from two held-out pictures errs by at mos
 
 @dataclass(frozen=True)
 class Errors:
-    """Errors by pair and whose episode it was: over whole plans (N) in metres and as error (N, A), over single steps (M) in L1."""
+    """Errors by pair, and whose episode it was: over whole plans (N) in metres, over single steps (M) in L1; and those of the motion
+    read back from pairs of any distance (K, A)."""
 
     plan_episode: np.ndarray
     plan: dict[str, np.ndarray]
@@ -46,13 +47,13 @@ class Errors:
 
 
 @torch.inference_mode()
-def held_out_errors(lam: LatentActionModel, controller: Controller, pairs: MotionPairs, spec: RobotSpec, most: int = 1024) -> Errors:
+def held_out_errors(lam: LatentActionModel, controller: Controller, pairs: MotionPairs, spec: RobotSpec, most: int = 2048) -> Errors:
     """Of the motion proposed from the latent between two frames a plan apart, and of standing still; of the world model's next frame
     with the latent of the true action, the inferred one, none, and of the present frame. On at most `most` pairs each."""
-    plans, steps = pairs.longest().at_most(most), pairs.where(pairs.gap == 1).at_most(most)
-    axes = slice(0, 3 if spec.kind == "arm" else 2)
-    proposal = torch.cat([controller.actions(now, z[:, None])[:, 0] for now, z in zip(
-        plans.features[plans.first].float().split(64), plans.latents.split(64), strict=True)]) - plans.moved
+    every, steps = pairs.at_most(most), pairs.where(pairs.gap == 1).at_most(most)
+    proposal = torch.cat([controller.actions(every.features[first].float(), z[:, None])[:, 0] - moved for first, z, moved in
+                          zip(every.first.split(64), every.latents.split(64), every.moved.split(64), strict=True)])
+    far, axes = every.longest(), slice(0, 3 if spec.kind == "arm" else 2)
     parts: dict[str, list[Tensor]] = {"controller": [], "inferred": [], "zero": [], "copy": []}
     for rows in torch.arange(len(steps), device=steps.first.device).split(64):
         s, s_next = steps.frames(rows)
@@ -60,9 +61,8 @@ def held_out_errors(lam: LatentActionModel, controller: Controller, pairs: Motio
         for name, z in (("controller", controller(s, steps.moved[rows])), ("inferred", inferred), ("zero", torch.zeros_like(inferred))):
             parts[name].append((lam.predict(s[:, None], z[:, None]) - s_next).abs().mean((1, 2)))
         parts["copy"].append((s - s_next).abs().mean((1, 2)))
-    return Errors(plans.episode.cpu().numpy(), {"proposed": proposal[:, axes].norm(dim=1).cpu().numpy(),
-                                                "zero action": plans.moved[:, axes].norm(dim=1).cpu().numpy()}, proposal.cpu().numpy(),
-                  steps.episode.cpu().numpy(), {name: torch.cat(values).cpu().numpy() for name, values in parts.items()})
+    plan = {name: by[far][:, axes].norm(dim=1).cpu().numpy() for name, by in (("proposed", proposal), ("zero action", every.moved))}
+    return Errors(every.episode[far].cpu().numpy(), plan, proposal.cpu().numpy(), steps.episode.cpu().numpy(), {name: torch.cat(values).cpu().numpy() for name, values in parts.items()})
 
 
 @dataclass(frozen=True)

@@ -60,14 +60,14 @@ def test_few_episodes_are_enough_and_the_card_says_what_came_of_them(episodes: i
     assert np.isfinite(plan.actions).all()
 
 
-def test_in_parts_every_episode_is_measured_on(checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_over_the_folds_every_episode_is_measured_on(checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     robot = robot_in(tmp_path / "rover")
     log = tiny.log(tmp_path / "log.hdf5", RobotSpec.load(robot), episodes=5)
     command = ["fit", log, "--robot", robot, "--checkpoint", checkpoint, "--out", tmp_path / "run", "--steps", 3, "--device", "cpu"]
-    assert main([*map(str, command), "--parts", "2"]) == 0
+    assert main([*map(str, command), "--folds", "2"]) == 0
     assert "on 5 held-out episodes" in capsys.readouterr().out
     assert "each by one of 2 more controllers" in (robot / "tiny" / "README.md").read_text()
-    assert main([*map(str, command), "--parts", "9"]) == 2 and "held out in 9 parts" in capsys.readouterr().err
+    assert main([*map(str, command), "--folds", "9"]) == 2 and "held out in 9 folds" in capsys.readouterr().err
 
 
 def two_cameras(path: Path, spec: RobotSpec, episodes: int) -> Path:

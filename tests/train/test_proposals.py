@@ -16,7 +16,7 @@ from lamplan.models.controller import Controller, ControllerConfig
 from lamplan.report.results import Row
 from lamplan.robot import RobotSpec
 from lamplan.train.controller import scores
-from lamplan.train.labelled import FEW, MotionPairs, folds, read_pairs, split
+from lamplan.train.labelled import FEW, MotionPairs, cross_splits, read_pairs, split
 from lamplan.train.verdict import Errors, held_out_errors, judge, measured
 
 SPEC = RobotSpec.load(Path(__file__).parents[2] / "controllers" / "rover")
@@ -73,7 +73,7 @@ def test_pairs_lie_within_reach_and_know_the_motion_between_them() -> None:
 
 def test_an_episode_shorter_than_a_plan_still_gives_pairs() -> None:
     _, pairs = pairs_of(2, 3, 8)
-    assert len(pairs) == 2 * (2 + 1) and pairs.longest().gap.tolist() == [2, 2]
+    assert len(pairs) == 2 * (2 + 1) and pairs.gap[pairs.longest()].tolist() == [2, 2]
 
 
 @pytest.mark.parametrize("count", [2, 3, FEW - 1, FEW, 25, 400])
@@ -85,15 +85,15 @@ def test_no_episode_is_learned_from_and_held_out(count: int) -> None:
     assert bool(set(parts.validation) & set(parts.test)) == (count < FEW)
 
 
-def test_in_parts_every_episode_is_measured_on_once() -> None:
-    every = folds(11, 4)
+def test_over_the_folds_every_episode_is_measured_on_once() -> None:
+    every = cross_splits(11, 4)
     assert sorted(e for part in every for e in part.test) == list(range(11))
     for part in every:
         assert part.training and part.validation
         assert sorted([*part.training, *part.validation, *part.test]) == list(range(11))
-    for count, parts in ((11, 1), (3, 4), (2, 2)):
+    for count, folds in ((11, 1), (3, 4), (2, 2)):
         with pytest.raises(InputError, match="held out"):
-            folds(count, parts)
+            cross_splits(count, folds)
 
 
 def test_both_ways_are_learned_and_their_errors_are_shares() -> None:
@@ -139,7 +139,7 @@ def test_a_perfect_controller_is_usable_and_one_that_is_far_off_is_not(off: floa
     rows = {(row.metric, row.name): row for row in found.rows}
     assert rows["delta_xy", "proposed"].value == pytest.approx(off * 2**0.5, abs=5e-3)
     assert rows["delta_xy", "proposed"].n == 8  # episodes, not pairs
-    still = pairs.longest().moved[:, :2].norm(dim=1).mean().item()
+    still = pairs.moved[pairs.longest(), :2].norm(dim=1).mean().item()
     assert rows["delta_xy", "zero action"].value == pytest.approx(still, rel=1e-3)
     assert rows["next frame", "inferred"].value < 0.01 < rows["next frame", "copy"].value
     assert "the rule" in found.facts() and verdict in str(found)
@@ -148,10 +148,10 @@ def test_a_perfect_controller_is_usable_and_one_that_is_far_off_is_not(off: floa
 def test_few_episodes_are_measured_by_pair_and_say_so() -> None:
     lam, pairs = pairs_of(2, 12, 3)
     found = measured(held_out_errors(lam, Perfect(), pairs, SPEC), SPEC)  # type: ignore[arg-type]
-    assert found.rows[0].n == len(pairs.longest()) and "narrower than the truth" in found.reason
+    assert found.rows[0].n == pairs.longest().sum() and "narrower than the truth" in found.reason
 
 
-def test_errors_of_several_parts_are_joined() -> None:
+def test_errors_of_several_folds_are_joined() -> None:
     lam, pairs = pairs_of(6, 12, 3)
     halves = [held_out_errors(lam, Perfect(), pairs.of(part), SPEC) for part in ([0, 2, 4], [1, 3, 5])]  # type: ignore[arg-type]
     whole = held_out_errors(lam, Perfect(), pairs, SPEC)  # type: ignore[arg-type]
