@@ -27,6 +27,8 @@ from lamplan.train.labelled import split
 
 REACH = 0.5
 """How far to either side of the true action is looked: this share of the way between its limits, so that few offsets leave them."""
+FLAT = 0.01
+"""A cost that varies by less than this share of what doing nothing costs says nothing of an axis."""
 CURVE, PLANE, RANDOM = 21, 11, 64  # offsets along an axis and along each side of a landscape (both odd: the middle is the truth); draws
 IN_FLIGHT = 64  # candidates imagined at once
 
@@ -34,26 +36,31 @@ IN_FLIGHT = 64  # candidates imagined at once
 @dataclass(frozen=True)
 class Axis:
     """Where the cost along one axis of the action has its minimum, as an offset from the true action in `unit`: mean and 95 % interval;
-    `distance` the same of its size, and `chance` the size that a cost without any shape would have."""
+    `distance` the same of its size, and `chance` the size if it lay anywhere. `depth` is how much of the cost depends on this axis, `grid`
+    the step between two offsets."""
 
     name: str
     unit: str
     offset: tuple[float, float, float]
     distance: tuple[float, float, float]
     chance: float
+    depth: float
     grid: float
 
     @property
     def verdict(self) -> str:
-        """A minimum within one offset of the truth counts as there; one no nearer than chance is none."""
-        if self.distance[2] >= self.chance:
-            return "no minimum to speak of"
-        return "at the true action" if self.offset[1] <= self.grid and self.offset[2] >= -self.grid else "beside the true action"
+        """A mean within one step of the grid counts as at the truth, unless the single minima lie as far from it as by chance."""
+        if self.depth < FLAT:
+            return "the cost hardly depends on it"
+        if self.offset[1] > self.grid or self.offset[2] < -self.grid:
+            return "beside the true action"
+        return "at the true action" if self.distance[2] < self.chance else "anywhere"
 
     def __str__(self) -> str:
         mean, low, high = self.offset
         return (f"{self.name:<9} minimum {mean:+.3f} [{low:+.3f}, {high:+.3f}] {self.unit} from the true action, "
-                f"{self.distance[0]:.3f} [{self.distance[1]:.3f}, {self.distance[2]:.3f}] away (chance {self.chance:.3f}): {self.verdict}")
+                f"{self.distance[0]:.3f} [{self.distance[1]:.3f}, {self.distance[2]:.3f}] away (chance {self.chance:.3f}), depth "
+                f"{self.depth:.2f}: {self.verdict}")
 
 
 @dataclass(frozen=True)
@@ -85,7 +92,7 @@ class EnergyReport:
             at = self.offsets[a][self.curves[:, a].argmin(axis=1)]
             grid = float(self.offsets[a, middle + 1])
             found.append(Axis(name, unit, bootstrap_mean(at, self.seed), bootstrap_mean(np.abs(at), self.seed),
-                              float(np.abs(self.offsets[a]).mean()), grid))
+                              float(np.abs(self.offsets[a]).mean()), float(np.ptp(self.curves[:, a], axis=1).mean()), grid))
         return found
 
     @property

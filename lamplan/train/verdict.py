@@ -62,7 +62,8 @@ def held_out_errors(lam: LatentActionModel, controller: Controller, pairs: Motio
             parts[name].append((lam.predict(s[:, None], z[:, None]) - s_next).abs().mean((1, 2)))
         parts["copy"].append((s - s_next).abs().mean((1, 2)))
     plan = {name: by[far][:, axes].norm(dim=1).cpu().numpy() for name, by in (("proposed", proposal), ("zero action", every.moved))}
-    return Errors(every.episode[far].cpu().numpy(), plan, proposal.cpu().numpy(), steps.episode.cpu().numpy(), {name: torch.cat(values).cpu().numpy() for name, values in parts.items()})
+    step = {name: torch.cat(values).cpu().numpy() for name, values in parts.items()}
+    return Errors(every.episode[far].cpu().numpy(), plan, proposal.cpu().numpy(), steps.episode.cpu().numpy(), step)
 
 
 @dataclass(frozen=True)
