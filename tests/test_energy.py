@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from lamplan.energy import CURVE, PLANE, EnergyReport, energy_check, energy_of
+from lamplan.energy import CURVE, PLANE, EnergyReport, _moments, energy_check, energy_of
 from lamplan.errors import DataError
 from lamplan.logs import Episode
 from lamplan.robot import RobotSpec
@@ -89,9 +89,10 @@ def test_a_model_that_ignores_actions_has_no_minimum(tmp_path: Path) -> None:
     assert np.ptp(found.curves, axis=2).max() < 1e-6
 
 
-def test_pairs_are_spread_over_the_episodes_and_no_more_than_asked(tmp_path: Path) -> None:
-    assert len(check(tmp_path, count=2).beats_zero) == 2 and check(tmp_path, count=2).episodes == 2
-    assert len(check(tmp_path, count=7).beats_zero) == 6
+def test_pairs_are_spread_over_the_episodes_and_no_more_than_asked() -> None:
+    episodes = [Episode(np.zeros((10, 7)), None, 4.0, (), f"episode {i}", lambda camera, at: _pictures(at)) for i in range(3)]
+    picked = {count: [(episode.source[-1], t) for episode, t in _moments(episodes, 2, count)] for count in (2, 3, 7)}
+    assert picked == {2: [("0", 0), ("2", 0)], 3: [("0", 0), ("1", 0), ("2", 0)], 7: [(str(i), t) for i in range(3) for t in (0, 7)]}
 
 
 def test_the_shipped_model_on_a_real_start_and_goal(shared_data: Path, tmp_path: Path) -> None:

@@ -35,6 +35,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     model = LatentActionModel(LAM)
     scrambled(model.inverse_dynamics)
+    scrambled(model.world_model)
     model.save(folder)
     return folder
 
