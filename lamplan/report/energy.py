@@ -14,12 +14,15 @@ SHOWN = 6  # single pairs in the last row
 def plot_energy(offsets: np.ndarray, curves: np.ndarray, planes: dict[tuple[int, int], np.ndarray], names: tuple[str, ...],
                 units: tuple[str, ...], path: Path) -> Path:
     """Draws curves (B, A, K) over offsets (A, K), each pair's and their mean; below them the mean landscape (L, L) of each of the
-    `planes` (B, L, L), and the first landscape of some single pairs. Crosses mark the true action, dots the minimum."""
-    columns = max(len(names), SHOWN)
-    figure = new_figure(2.3 * columns, 7.2)
-    grid = figure.add_gridspec(3, columns)
+    `planes` (B, L, L), and the first landscape of some single pairs where there are several. Crosses mark the true action, dots the
+    minimum."""
+    columns, rows = max(len(names), SHOWN), 2 if len(curves) == 1 else 3
+    figure = new_figure(2.3 * columns, 2.4 * rows)
+    grid = figure.add_gridspec(rows, columns)
+    first = None
     for a, (name, unit) in enumerate(zip(names, units, strict=True)):
-        axes = figure.add_subplot(grid[0, a])
+        axes = figure.add_subplot(grid[0, a], sharey=first)  # one scale: an axis that hardly matters looks flat
+        first = first or axes
         axes.plot(offsets[a], curves[:, a].T, color=REFERENCE_COLOUR, lw=0.6, alpha=0.5)
         mean = curves[:, a].mean(axis=0)
         axes.plot(offsets[a], mean, color=MEASURED_COLOUR, lw=2)
@@ -35,7 +38,8 @@ def plot_energy(offsets: np.ndarray, curves: np.ndarray, planes: dict[tuple[int,
         figure.colorbar(shown, ax=axes)
         axes.set(xlabel=f"{names[a]} - true ({units[a]})", ylabel=f"{names[b]} - true ({units[b]})", title=f"mean of {len(costs)}")
     (a, b), costs = next(iter(planes.items()))
-    for column, number in enumerate(np.unique(np.linspace(0, len(costs) - 1, min(SHOWN, len(costs))).round().astype(int))):
+    single = np.unique(np.linspace(0, len(costs) - 1, min(SHOWN, len(costs))).round().astype(int)) if rows > 2 else []
+    for column, number in enumerate(single):
         axes = figure.add_subplot(grid[2, column])
         _landscape(axes, offsets[a], offsets[b], costs[number])
         axes.set(xlabel=f"{names[a]} - true", ylabel=f"{names[b]} - true", title=f"pair {number}")
