@@ -32,7 +32,7 @@ def survey(protocol: Protocol, args: argparse.Namespace) -> int:
         print(f"robot {robot.name}: {robot.kind}, {robot.rate_hz:g} Hz, camera {robot.camera}; model {args.checkpoint}")
         if robot.kind != protocol.kind:
             missing.append(f"a robot of kind '{protocol.kind}'; {robot.name} is of kind '{robot.kind}'")
-        if not controller_folder(args.robot, args.checkpoint).is_dir():
+        if not controller_folder(args.robot, args.checkpoint, robot).is_dir():
             missing.append(f"a controller: `lamplan fit LOG... --robot {args.robot} --checkpoint {args.checkpoint}`")
         for path in args.logs:
             missing += _log(protocol.reader(robot, args.camera, lam.config.encoder.image_size), path, args.held_out)

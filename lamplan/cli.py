@@ -64,7 +64,9 @@ def _parser() -> argparse.ArgumentParser:
     fit.add_argument("--checkpoint", type=Path, default=Path("checkpoints/wild-small"))
     fit.add_argument("--out", type=Path, help="where curves and state are kept (default: runs/fit-ROBOT-CHECKPOINT)")
     fit.add_argument("--seed", type=int, default=0)
-    _budget(fit, "--steps 2000")
+    fit.add_argument("--folds", type=int, default=1, metavar="N", help="for few episodes: measure on all of them, by fitting N more "
+                     "controllers, each without another fold")
+    _budget(fit, "--steps 2000, less when nothing gets better any more")
     fit.set_defaults(run=_fit)
 
     plan = commands.add_parser("plan", help="plan once from one image towards another")
@@ -136,8 +138,10 @@ def _fit(options: argparse.Namespace) -> None:
     robot = robot_folder(options.robot)
     budget = Budget(steps=options.steps if options.steps or options.minutes else 2000, minutes=options.minutes)
     run = options.out or Path("runs") / f"fit-{robot.name}-{options.checkpoint.resolve().name}"
-    result = fit(options.logs, robot, options.checkpoint, budget=budget, run=run, seed=options.seed, device=_device(options))
-    print("held-out episodes: " + ", ".join(f"{name} {value:.4f}" for name, value in result.items()))
+    found = fit(options.logs, robot, options.checkpoint, budget=budget, run=run, seed=options.seed, folds=options.folds,
+                device=_device(options))
+    for camera, worth in found.items():
+        print(f"{robot.name} through {camera}, on {worth.episodes} held-out episodes:\n{worth}")
 
 
 def _plan(options: argparse.Namespace) -> None:

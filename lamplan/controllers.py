@@ -19,28 +19,34 @@ def new_controller(config: ControllerConfig, lam: LatentActionModel, spec: Robot
     return Controller(config, lam.config.encoder.width, lam.config.encoder.side, spec.action_dim, lam.config.latent_dim)
 
 
-def controller_folder(robot: str | Path, checkpoint: str | Path) -> Path:
-    return Path(robot) / Path(checkpoint).resolve().name
+def controller_folder(robot: str | Path, checkpoint: str | Path, spec: RobotSpec) -> Path:
+    """The robot's first camera has the checkpoint's own folder, every other one a folder inside it."""
+    folder = Path(robot) / Path(checkpoint).resolve().name
+    return folder if spec.camera == spec.cameras[0] else folder / spec.camera
 
 
-def save_controller(controller: Controller, config: ControllerConfig, robot: str | Path, checkpoint: str | Path) -> Path:
+def save_controller(controller: Controller, config: ControllerConfig, robot: str | Path, checkpoint: str | Path, spec: RobotSpec) -> Path:
     """Writes the controller beside its robot's description and returns its folder."""
-    folder = controller_folder(robot, checkpoint)
-    save_folder(folder, KIND, {"controller": asdict(config), "checkpoint": fingerprint(checkpoint)}, controller)
+    folder = controller_folder(robot, checkpoint, spec)
+    save_folder(folder, KIND, {"controller": asdict(config), "checkpoint": fingerprint(checkpoint), "camera": spec.camera}, controller)
     return folder
 
 
 def load_controller(robot: str | Path, checkpoint: str | Path, lam: LatentActionModel, spec: RobotSpec) -> Controller:
-    """The robot's controller for this checkpoint, frozen; refused if it was fitted to other weights."""
-    folder = controller_folder(robot, checkpoint)
+    """The controller of the robot's camera for this checkpoint, frozen; refused if it was fitted to other weights or another camera."""
+    folder = controller_folder(robot, checkpoint, spec)
+    again = f"`lamplan fit LOG... --robot {robot} --checkpoint {checkpoint}`"
     if not folder.is_dir():
-        raise CheckpointError(f"{spec.name} has no controller for the checkpoint '{folder.name}' (looked in {folder}): fit one with "
-                              f"`lamplan fit LOG... --robot {robot} --checkpoint {checkpoint}`.")
+        raise CheckpointError(f"{spec.name} has no controller for the checkpoint '{Path(checkpoint).resolve().name}' and the camera "
+                              f"'{spec.camera}' (looked in {folder}): fit one with {again}.")
     fields = read_config(folder, KIND)
     config = build(ControllerConfig, fields.get("controller"), folder)
     if fields.get("checkpoint") != fingerprint(checkpoint):
         raise CheckpointError(f"the controller in {folder} was fitted to other weights than those in {checkpoint}: fit it again with "
-                              f"`lamplan fit LOG... --robot {robot} --checkpoint {checkpoint}`.")
+                              f"{again}.")
+    if fields.get("camera", spec.camera) != spec.camera:  # older ones do not name theirs
+        raise CheckpointError(f"the controller in {folder} was fitted to the camera '{fields['camera']}', not '{spec.camera}': put the "
+                              f"cameras in robot.toml in their old order, or fit it again with {again}.")
     controller = new_controller(config, lam, spec)
     load_weights(folder, controller)
     return controller.eval().requires_grad_(False)

@@ -59,8 +59,9 @@ class LatentPlanner(Planner):
 
     @classmethod
     def load(cls, checkpoint: str | Path, robot: str | Path, search: Search | None = None, seed: int = 0,  # type: ignore[override]
-             proposals: bool = True, cost: GoalCost | None = None, stride: int = 1, device: str = "cpu") -> LatentPlanner:
-        lam, spec = LatentActionModel.load(checkpoint).to(device), RobotSpec.load(robot)
+             proposals: bool = True, cost: GoalCost | None = None, stride: int = 1, device: str = "cpu",
+             camera: str | None = None) -> LatentPlanner:
+        lam, spec = LatentActionModel.load(checkpoint).to(device), RobotSpec.load(robot, camera)
         check_stride(lam, stride)
         controller = load_controller(robot, checkpoint, lam, spec).to(device)
         return cls(WorldModelDynamics(lam, lam.world_model, controller), controller, spec, search, seed, proposals, cost, stride)

@@ -80,8 +80,10 @@ class Planner:
     @classmethod
     def load(cls, checkpoint: str | Path, robot: str | Path, search: Search | None = None, seed: int = 0,
              warm_start: bool = False, proposals: bool = False, cost: GoalCost | None = None, stride: int = 1,
-             device: str = "cpu") -> Planner:
+             device: str = "cpu", camera: str | None = None) -> Planner:
         """A planner from a checkpoint folder and a robot's folder, which holds `robot.toml` and a controller fitted to it.
+
+        It looks through `camera`, by default the first that robot.toml names.
 
         With `proposals` the search begins at the motion that the inverse dynamics model sees between observation and goal, with
         the spread that such proposals showed when the controller was fitted, instead of at the prior in `robot.toml`.
@@ -91,7 +93,7 @@ class Planner:
         (`max_stride` in its config.json).
         """
         lam = LatentActionModel.load(checkpoint)
-        spec = RobotSpec.load(robot)
+        spec = RobotSpec.load(robot, camera)
         check_stride(lam, stride)
         dynamics = LatentDynamics(lam.to(device), load_controller(robot, checkpoint, lam, spec).to(device))
         return cls(dynamics, spec, search, seed, warm_start, proposals, cost, stride)

@@ -24,6 +24,7 @@ class RobotSpec:
     frame, action [Δxyz (m), Euler angles of R_{t+1} R_tᵀ (rad), Δgripper]. `mobile`: state [x, y (m), yaw (rad)] in a
     world frame, action [dx, dy (m), dyaw (rad)] in the robot's frame at t. `low` and `high` (A) limit every action, `change` (A),
     where it is given, how much it may differ from the one before. The workspace, of arms alone, is a box (3) for x, y, z.
+    `camera` is the one of the robot's `cameras` that is looked through here; each has a controller of its own.
     """
 
     name: str
@@ -40,6 +41,11 @@ class RobotSpec:
     workspace_low: np.ndarray | None = None
     workspace_high: np.ndarray | None = None
     change: np.ndarray | None = None
+    cameras: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.cameras:
+            object.__setattr__(self, "cameras", (self.camera,))
 
     @property
     def action_dim(self) -> int:
@@ -80,8 +86,8 @@ class RobotSpec:
                        prior_std=self.prior_std * steps**0.5)
 
     @classmethod
-    def load(cls, folder: str | Path) -> RobotSpec:
-        """Reads `folder/robot.toml` (or the TOML file itself)."""
+    def load(cls, folder: str | Path, camera: str | None = None) -> RobotSpec:
+        """Reads `folder/robot.toml` (or the TOML file itself), seen through `camera`, by default the first that it names."""
         path = Path(folder)
         path = path / "robot.toml" if path.is_dir() or path.suffix != ".toml" else path
         try:
@@ -91,11 +97,18 @@ class RobotSpec:
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise InputError(f"{path} is not valid TOML ({error}); compare it with controllers/panda/robot.toml.") from None
         try:
-            return _from_table(table)
+            spec = _from_table(table)
         except KeyError as error:
             raise InputError(f"{path} lacks the entry {error}; compare it with controllers/panda/robot.toml.") from None
         except (TypeError, ValueError) as error:
             raise InputError(f"{path}: {error}") from None
+        return spec if camera is None else spec.through(camera)
+
+    def through(self, camera: str) -> RobotSpec:
+        """The same robot, seen through another of its cameras."""
+        if camera not in self.cameras:
+            raise InputError(f"{self.name} has no camera '{camera}'; its robot.toml names {', '.join(self.cameras)}.")
+        return replace(self, camera=camera)
 
 
 def _from_table(table: dict[str, Any]) -> RobotSpec:
@@ -122,8 +135,12 @@ def _from_table(table: dict[str, Any]) -> RobotSpec:
         corners = [np.asarray(box[key], dtype=np.float64) for key in ("low", "high")]
         if kind != "arm" or any(corner.shape != (3,) for corner in corners) or not (corners[0] < corners[1]).all():
             raise ValueError("[workspace] is for arms: 'low' and 'high' hold x, y and z in metres, each low below its high.")
+    cameras = (table["camera"],) if isinstance(table["camera"], str) else tuple(table["camera"])
+    # The name of any but the first is that of a folder as well.
+    if not cameras or len(set(cameras)) < len(cameras) or any(Path(str(name)).name != name or name in ("", "..") for name in cameras[1:]):
+        raise ValueError(f"'camera' is the name of a camera in the robot's logs, or a list of different ones; found {table['camera']!r}.")
     return RobotSpec(
-        name=str(table["name"]), kind=kind, rate_hz=float(table["rate_hz"]), frame=str(table["frame"]), camera=str(table["camera"]),
+        name=str(table["name"]), kind=kind, rate_hz=float(table["rate_hz"]), frame=str(table["frame"]), camera=cameras[0], cameras=cameras,
         names=names, units=units, low=vectors["low"], high=vectors["high"],
         prior_mean=vectors["mean"], prior_std=vectors["std"],
         workspace_low=None if box is None else np.asarray(box["low"], dtype=np.float64),

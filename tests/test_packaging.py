@@ -37,6 +37,7 @@ ROOMS = {
     "logs": PLAIN | {"files", "images", "video"},
     "report": PLAIN | {"video"},
     "checkup": PLAIN | {"logs", "report"},
+    "energy": MODEL | {"controllers", "costs", "logs", "report", "robot", "rollout", "train"},
     "train": MODEL | {"controllers", "images", "rollout", "robot", "logs", "video", "corpus", "decoders", "report"},
     "latent_planner": MODEL | {"controllers", "costs", "limits", "planner", "robot", "rollout", "search"},
     "planner": MODEL | {"controllers", "costs", "images", "limits", "pace", "ranks", "rollout", "robot", "search", "report"},
@@ -45,7 +46,7 @@ ROOMS = {
 OPEN = {"__init__", "cli", "commands", "__main__"}
 # What reads or means an action: pretraining must not know it. Fitting a controller is what actions are for.
 ACTION_ROOMS = ("lamplan.logs", "lamplan.robot")
-FITTING = {"lamplan.train.controller"}
+FITTING = {"lamplan.train.controller", "lamplan.train.labelled", "lamplan.train.verdict"}
 
 
 def name_of(path: Path) -> str:

@@ -81,6 +81,23 @@ def test_the_shipped_robots(root, name, kind, size):
     assert (robot.prior_mean >= robot.low).all() and (robot.prior_mean <= robot.high).all()
 
 
+def test_a_robot_of_several_cameras_is_seen_through_one_of_them(tmp_path):
+    def load(camera, through=None):
+        (tmp_path / "robot.toml").write_text(GOOD.replace('"front_image"', camera))
+        return RobotSpec.load(tmp_path, through)
+
+    both = '["front_image", "side_image"]'
+    assert load('"front_image"').cameras == ("front_image",)
+    assert (load(both).camera, load(both).cameras) == ("front_image", ("front_image", "side_image"))
+    side = load(both, "side_image")
+    assert (side.camera, side.cameras, side.over(2).cameras) == ("side_image", *2 * (load(both).cameras,))
+    with pytest.raises(InputError, match=r"no camera 'roof'.*front_image, side_image"):
+        load(both, "roof")
+    for wrong in ("[]", '["a", "a"]', '["a", "../b"]', '["a", ".."]', '["a", ""]', '["a", 3]'):
+        with pytest.raises(InputError, match="'camera' is the name"):
+            load(wrong)
+
+
 GOOD = """
 name = "cart"
 kind = "mobile"

@@ -91,6 +91,12 @@ class Controller(nn.Module):
         """Latents (B, N, Z) of N real actions (B, N, A) tried from each of B contexts."""
         return self.to_latent((actions_BNA - self.action_mean) / self.action_scale, context)
 
+    def both(self, s_BPD: Tensor, actions_BA: Tensor, latents_BZ: Tensor) -> tuple[Tensor, Tensor]:
+        """Latents (B, Z) of actions and actions (B, A) of latents, both seen from s (B, P, D), whose tokens they share."""
+        tokens = self.tokens(s_BPD)
+        return (self.latents(self.to_latent.context(tokens), actions_BA[:, None])[:, 0],
+                self.to_action(latents_BZ[:, None], self.to_action.context(tokens))[:, 0] * self.action_scale)
+
     def actions(self, s_BPD: Tensor, latents_BNZ: Tensor) -> Tensor:
         """Real actions (B, N, A) that latents (B, N, Z) amount to, seen from s (B, P, D). Not clipped: a latent inferred over
         several steps amounts to a motion that takes several."""

@@ -25,8 +25,9 @@ def write_card(folder: Path, title: str, facts: dict[str, dict[str, Any]], stage
             lines += [f"## {heading}", "", *(f"- {line}" for line in _flat(entries)), ""]
     for name, stage in stages.items():
         shared = f"{stage.processes} processes of " if stage.processes > 1 else ""
+        kept = f"; the weights are those of step {stage.kept}, the best" if stage.kept != stage.steps else ""
         lines += [f"## Training: {name}", "", f"- {stage.steps} steps in {stage.minutes:.1f} minutes of wall time on "
-                  f"{platform.machine()}, {shared}{torch.get_num_threads()} threads", ""]
+                  f"{platform.machine()}, {shared}{torch.get_num_threads()} threads{kept}", ""]
         if stage.validation:
             lines += ["| held-out | value |", "|---|---|", *(f"| {key} | {value:.4f} |" for key, value in stage.validation.items()), ""]
     path = folder / NAME

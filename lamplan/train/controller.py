@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,185 +10,142 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from tqdm import tqdm
 
 from lamplan.controllers import new_controller, save_controller
-from lamplan.errors import DataError
 from lamplan.lam import LatentActionModel
-from lamplan.logs import check_limits, open_log
+from lamplan.logs import open_log
 from lamplan.models.controller import Controller, ControllerConfig
 from lamplan.robot import RobotSpec
+from lamplan.train.best import Patience
 from lamplan.train.card import write_card
-from lamplan.train.loop import Budget, train
+from lamplan.train.labelled import FARTHEST, MotionPairs, Split, cross_splits, open_episodes, read_pairs, split
+from lamplan.train.loop import Budget, Trained, train
 from lamplan.train.optimiser import OptimiserConfig
+from lamplan.train.verdict import Errors, Measured, held_out_errors, measured
 from lamplan.weights import fingerprint
 
-VALIDATION_SHARE = 0.1
-FARTHEST = {"arm": 3, "mobile": 8}  # steps between here and a goal that proposals are made for: a plan's horizon
+VALIDATE_EVERY = 50  # steps
+PATIENCE = 10  # validations
+STILL = 0.05
+"""Share of its range by which an action is divided where the log hardly moves: a first motion is then no outlier of thousands."""
 
 
 @dataclass(frozen=True)
-class LabelledFeatures:
-    """Episodes as features (T, P, D) float16, measured states (T, S) and the actions (T-1, A) between them."""
+class Recipe:
+    """How a controller is fitted, the same for every camera and every fold."""
 
-    features: list[Tensor]
-    states: list[np.ndarray]
-    actions: list[Tensor]
-
-    def windows(self, length: int) -> list[tuple[int, int]]:
-        """(episode, first frame) of every window of `length` frames."""
-        return [(e, t) for e, f in enumerate(self.features) for t in range(len(f) - length + 1)]
-
-    def read(self, windows: list[tuple[int, int]], length: int) -> tuple[Tensor, Tensor]:
-        """Features (B, length, P, D) and actions (B, length-1, A)."""
-        return (torch.stack([self.features[e][t : t + length] for e, t in windows]).float(),
-                torch.stack([self.actions[e][t : t + length - 1] for e, t in windows]))
-
-    def part(self, validation: bool) -> LabelledFeatures:
-        """The last tenth of the episodes (at least one), or the others: the split is by episode."""
-        held_out = max(1, round(len(self.features) * VALIDATION_SHARE))
-        chosen = slice(-held_out, None) if validation else slice(0, -held_out)
-        return LabelledFeatures(self.features[chosen], self.states[chosen], self.actions[chosen])
-
-    def pairs(self, count: int, farthest: int, rng: np.random.Generator, spec: RobotSpec) -> tuple[Tensor, Tensor, Tensor]:
-        """Two moments at most `farthest` steps apart: features (B, P, D) of both, and the motion (B, A) in between."""
-        now, later, moved = [], [], []
-        for e in rng.integers(len(self.features), size=count):
-            length = len(self.features[e])
-            gap = int(rng.integers(1, min(farthest, length - 1) + 1))
-            t = int(rng.integers(length - gap))
-            now.append(self.features[e][t])
-            later.append(self.features[e][t + gap])
-            moved.append(spec.differences(self.states[e][[t, t + gap]])[0])
-        return torch.stack(now).float(), torch.stack(later).float(), torch.from_numpy(np.stack(moved)).float().to(now[0].device)
+    controller: ControllerConfig
+    budget: Budget
+    batch: int
+    seed: int
+    optimiser: OptimiserConfig
 
 
-@torch.inference_mode()
-def read_labelled(logs: list[Path], lam: LatentActionModel, spec: RobotSpec) -> LabelledFeatures:
-    """Checks and encodes the episodes of all logs. Actions are the differences of consecutive measured states."""
-    episodes = [episode for log in logs for episode in open_log(log)]
-    if len(episodes) < 2:
-        raise DataError(f"{', '.join(map(str, logs))} holds {len(episodes)} episode: at least 2 are needed, "
-                        "one to fit to and one held out.")
-    for episode in episodes:
-        check_limits(episode, spec)
-    device = lam.encoder.pixel_mean.device
-    features, states, actions = [], [], []
-    for episode in tqdm(episodes, desc="encode logs", unit="episode", dynamic_ncols=True):
-        images = torch.from_numpy(np.ascontiguousarray(episode.frames(spec.camera))).to(device)
-        features.append(torch.cat([lam.encode(part) for part in images.split(64)]).half())
-        states.append(np.asarray(episode.states))
-        actions.append(torch.from_numpy(spec.differences(episode.states)).float().to(device))
-    return LabelledFeatures(features, states, actions)
+def fit(logs: Sequence[Path], robot: Path, checkpoint: Path, *, budget: Budget, run: Path, batch: int = 64, seed: int = 0,
+        config: ControllerConfig | None = None, optimiser: OptimiserConfig | None = None, folds: int = 1,
+        device: str = "cpu") -> dict[str, Measured]:
+    """Fits a controller for each of the robot's cameras, writes them beside robot.toml, and returns what each is worth.
 
+    A controller learns the latents that are inferred between frames of the logs from the motion in between (L2), and the way back,
+    from a latent to the motion (smooth L1), from moments up to FARTHEST steps apart. Where the model was trained on clips of
+    every k-th frame, the motion of up to k steps counts as an action too. The budget is the most that is spent: the weights kept are
+    those with the least error on episodes set apart for that, and the run ends when PATIENCE validations brought nothing better.
 
-def fit(logs: list[Path], robot: Path, checkpoint: Path, *, budget: Budget, run: Path, batch: int = 32, seed: int = 0,
-        config: ControllerConfig | None = None, device: str = "cpu") -> dict[str, float]:
-    """Fits the robot's controller to the inferred latents of its logs (L2), writes it beside robot.toml, returns its scores.
-
-    Where the model was trained on clips of every k-th frame, the motion of up to k steps counts as an action too. The way back,
-    from a latent to the robot's motion, learns at the same time (smooth L1) from moments up to FARTHEST steps apart.
-
-    The scores, on held-out episodes: `latent_error`, the L2 distance to the inferred latents as a share of their variance (0
-    perfect, 1 no better than a constant); `motion_error`, the same share for the motion that is proposed towards a frame up to
-    FARTHEST steps away; one-step L1 of the world model with inferred, controller, zero latents, and of copying.
+    It is measured on other episodes still (see `labelled.split`), or, with `folds` of 2 or more, on every one: so many times a
+    controller is fitted without another fold of them. That is for logs of few episodes; the controller that is written
+    then learned from all but those that said when to stop.
     """
-    config = config or ControllerConfig()
-    lam, spec = LatentActionModel.load(checkpoint).to(device), RobotSpec.load(robot)
-    labelled = read_labelled(logs, lam, spec)
-    training, held_out = labelled.part(validation=False), labelled.part(validation=True)
-    torch.manual_seed(seed)
-    controller = new_controller(config, lam, spec).to(device)
-    _measure_actions(controller, training)
-    # The targets never change: inferred once, not at every step.
-    targets = infer_latents(lam, training)
-    windows, strides = training.windows(2), lam.config.max_stride
-    validation = held_out.read(held_out.windows(2)[:256], 2)
-    checks = held_out.pairs(256, FARTHEST[spec.kind], np.random.default_rng(seed), spec)
+    recipe = Recipe(config or ControllerConfig(), budget, batch, seed, optimiser or OptimiserConfig())
+    lam = LatentActionModel.load(checkpoint).to(device)
+    found: dict[str, Measured] = {}
+    for camera in (cameras := RobotSpec.load(robot).cameras):
+        spec = RobotSpec.load(robot, camera)
+        episodes = open_episodes(logs, spec)
+        pairs = read_pairs(episodes, lam, spec, max(FARTHEST[spec.kind], lam.config.max_stride))
+        where, whole, errors = run if len(cameras) == 1 else run / camera, split(len(episodes)), []
+        if folds > 1:
+            for fold, without in enumerate(cross_splits(len(episodes), folds)):
+                controller, _ = fit_once(lam, pairs, without, spec, recipe, where / f"fold-{fold}-of-{folds}")
+                errors.append(held_out_errors(lam, controller, pairs.of(without.test), spec))
+            whole = Split([*range(len(episodes) - len(whole.test))], whole.test, [])
+        controller, done = fit_once(lam, pairs, whole, spec, recipe, where)
+        errors = errors or [held_out_errors(lam, controller, pairs.of(whole.test), spec)]
+        together = Errors.joined(errors)
+        controller.proposal_spread.copy_(torch.from_numpy(together.proposal).square().mean(0).sqrt().clamp_min(1e-4))
+        found[camera] = measured(together, spec, seed)
+        folder = save_controller(controller.eval(), recipe.controller, robot, checkpoint, spec)
+        write_card(folder, f"Controller of {spec.name} for", {
+            "Logs": {log.name: f"{len(open_log(log))} episodes" for log in logs} | {"camera": camera} | _shares(whole, folds),
+            "Latent action model": {"checkpoint": fingerprint(checkpoint)},
+            "Held-out episodes": found[camera].facts()}, {"controller": done})
+    return found
+
+
+def fit_once(lam: LatentActionModel, pairs: MotionPairs, parts: Split, spec: RobotSpec, recipe: Recipe,
+             run: Path) -> tuple[Controller, Trained]:
+    """A controller fitted to the training episodes, with the weights that were best on the validation episodes."""
+    training, validation = pairs.of(parts.training), pairs.of(parts.validation).at_most(256)
+    torch.manual_seed(recipe.seed)
+    controller = new_controller(recipe.controller, lam, spec).to(pairs.features.device)
+    _measure_actions(controller, training.moved[training.gap == 1], spec)
+    _measure_latents(controller, training.latents[training.gap <= FARTHEST[spec.kind]])
+    strides = lam.config.max_stride
+    near = torch.nonzero(training.gap <= strides)[:, 0]  # a latent of this model may stand for so many steps: so may an action
 
     def draw(step: int, size: int) -> tuple[Tensor, ...]:
-        rows = np.random.default_rng((seed, step)).integers(len(windows), size=size)
-        chosen = [windows[row] for row in rows]
-        s = torch.stack([training.features[e][t] for e, t in chosen]).float()
-        actions = torch.stack([training.actions[e][t] for e, t in chosen])
-        latents = torch.stack([targets[e][t] for e, t in chosen])
-        if strides > 1:  # a latent of this model may stand for several steps: so may an action of its controller
-            far = training.pairs(size, strides, np.random.default_rng((seed, step, 3)), spec)
-            with torch.no_grad():
-                s, actions, latents = (torch.cat(both) for both in ((s, far[0]), (actions, far[2]), (latents, lam.infer(far[0], far[1]))))
-        pairs = training.pairs(size, FARTHEST[spec.kind], np.random.default_rng((seed, step, 1)), spec)
-        return s, actions, latents, *pairs
+        """Half the pairs are as near as a latent knows them, half of any distance: frame, motion, latent, steps in between."""
+        rng = np.random.default_rng((recipe.seed, step))
+        rows = torch.cat([near[torch.from_numpy(rng.integers(len(near), size=size // 2)).to(near.device)],
+                          torch.from_numpy(rng.integers(len(training), size=size - size // 2)).to(near.device)])
+        return training.features[training.first[rows]].float(), training.moved[rows], training.latents[rows], training.gap[rows]
 
     def loss(drawn: tuple[Tensor, ...], step: int) -> tuple[Tensor, dict[str, Tensor]]:
-        s, actions, latents, now, later, moved = drawn
-        l2 = F.mse_loss(controller(s, actions), latents)
-        with torch.no_grad():
-            between = lam.infer(now, later)
-        proposed = controller.actions(now, between[:, None])[:, 0]
-        motion = F.smooth_l1_loss(proposed / controller.action_scale, moved / controller.action_scale)
+        s, moved, latents, gap = drawn
+        forwards, back = controller.both(s, moved, latents)
+        known = (gap <= strides).float()
+        l2 = ((forwards - latents).square().mean(1) * known).sum() / known.sum()
+        motion = F.smooth_l1_loss(back / controller.action_scale, moved / controller.action_scale)
         return l2 + motion, {"l2": l2, "motion": motion}
 
-    done = train(controller, draw, loss, budget, run, batch=batch, title=f"controller {spec.name}", config=OptimiserConfig(), seed=seed,
-                 validate=lambda: scores(lam, controller, validation) | {"motion_error": motion_error(lam, controller, checks)},
-                 validate_every=500)
-    controller.proposal_spread.copy_(proposal_errors(lam, controller, checks).square().mean(0).sqrt().clamp_min(1e-4))
-    _measure_latents(controller, lam, training, FARTHEST[spec.kind], spec, seed)
-    folder = save_controller(controller.eval(), config, robot, checkpoint)
-    write_card(folder, f"Controller of {spec.name} for", {"Logs": {log.name: f"{len(open_log(log))} episodes" for log in logs},
-                                                          "Latent action model": {"checkpoint": fingerprint(checkpoint)}},
-               {"controller": done})
-    return done.validation
-
-
-@torch.no_grad()
-def infer_latents(lam: LatentActionModel, labelled: LabelledFeatures) -> list[Tensor]:
-    """Per episode, the latents (T-1, Z) inferred between consecutive frames."""
-    episodes = tqdm(labelled.features, desc="infer latents", unit="episode", dynamic_ncols=True)
-    return [lam.infer(f[:-1].float(), f[1:].float()) for f in episodes]
+    done = train(controller, draw, loss, recipe.budget, run, batch=recipe.batch, title=f"controller {spec.name} {spec.camera}",
+                 config=recipe.optimiser, seed=recipe.seed, validate=lambda: scores(controller, validation, strides),
+                 validate_every=VALIDATE_EVERY, patience=Patience("error", PATIENCE))
+    return controller, done
 
 
 @torch.inference_mode()
-def proposal_errors(lam: LatentActionModel, controller: Controller, pairs: tuple[Tensor, Tensor, Tensor]) -> Tensor:
-    """How far (B, A) the motion proposed from one frame to another lies from the measured one."""
-    now, later, moved = pairs
-    return controller.actions(now, lam.infer(now, later)[:, None])[:, 0] - moved
-
-
-def motion_error(lam: LatentActionModel, controller: Controller, pairs: tuple[Tensor, Tensor, Tensor]) -> float:
-    """The proposals' squared error as a share of the motion's variance, averaged over the action's dimensions that vary."""
-    errors, variance = proposal_errors(lam, controller, pairs).square().mean(0), pairs[2].var(0, unbiased=False)
+def scores(controller: Controller, pairs: MotionPairs, strides: int) -> dict[str, float]:
+    """`latent_error`, the squared distance to the inferred latents as a share of their variance (0 perfect, 1 no better than a
+    constant), of pairs at most `strides` steps apart; `motion_error`, the same share for the motion read back from a latent, averaged over
+    the action's dimensions that vary; `error`, the mean of the two."""
+    both = [controller.both(pairs.frames(rows)[0], pairs.moved[rows], pairs.latents[rows])
+            for rows in torch.arange(len(pairs), device=pairs.first.device).split(64)]
+    forwards, back = (torch.cat(part) for part in zip(*both, strict=True))
+    known = pairs.gap <= strides
+    truth = pairs.latents[known]
+    latent = ((forwards[known] - truth).square().sum() / (truth - truth.mean(0)).square().sum().clamp_min(1e-9)).item()
+    errors, variance = (back - pairs.moved).square().mean(0), pairs.moved.var(0, unbiased=False)
     varies = variance > 1e-9
-    return (errors[varies] / variance[varies]).mean().item() if varies.any() else 0.0
+    motion = (errors[varies] / variance[varies]).mean().item() if varies.any() else 0.0
+    return {"latent_error": latent, "motion_error": motion, "error": (latent + motion) / 2}
 
 
-def _measure_actions(controller: Controller, labelled: LabelledFeatures) -> None:
-    actions = torch.cat(labelled.actions)
+def _measure_actions(controller: Controller, actions: Tensor, spec: RobotSpec) -> None:
+    still = STILL * torch.from_numpy(spec.high - spec.low).float().to(actions.device) / 2
     controller.action_mean.copy_(actions.mean(0))
-    controller.action_scale.copy_(actions.std(0).clamp_min(1e-3))
+    controller.action_scale.copy_(torch.maximum(actions.std(0, unbiased=False), still))
 
 
-@torch.inference_mode()
-def _measure_latents(controller: Controller, lam: LatentActionModel, training: LabelledFeatures, farthest: int, spec: RobotSpec,
-                     seed: int, pairs: int = 2048) -> None:
-    """Mean and principal axes of the latents between moments up to `farthest` steps apart."""
-    rng = np.random.default_rng((seed, 2))
-    batches = [training.pairs(128, farthest, rng, spec)[:2] for _ in range(pairs // 128)]
-    latents = torch.cat([lam.infer(now, later) for now, later in batches])
+def _measure_latents(controller: Controller, latents: Tensor) -> None:
+    """Mean and principal axes of the latents between moments up to a plan apart."""
     variances, axes = torch.linalg.eigh(torch.cov(latents.T))
     controller.latent_mean.copy_(latents.mean(0))
     # Directions without any spread keep a little, so that the way back into this space exists.
     controller.latent_basis.copy_(axes * variances.clamp_min(1e-4 * variances.max()).sqrt())
 
 
-@torch.inference_mode()
-def scores(lam: LatentActionModel, controller: Controller, windows: tuple[Tensor, Tensor]) -> dict[str, float]:
-    """How well a controller stands in for the inverse dynamics model; see `fit`."""
-    (s, s_next), action = windows[0].unbind(1), windows[1][:, 0]
-    inferred, mapped = lam.infer(s, s_next), controller(s, action)
-
-    def one_step(z: Tensor) -> float:
-        return F.l1_loss(lam.predict(s[:, None], z[:, None]), s_next).item()
-
-    return {"latent_error": ((mapped - inferred).square().sum() / (inferred - inferred.mean(0)).square().sum()).item(),
-            "inferred": one_step(inferred), "controller": one_step(mapped), "zero": one_step(torch.zeros_like(inferred)),
-            "copy": F.l1_loss(s, s_next).item()}
+def _shares(parts: Split, folds: int) -> dict[str, str]:
+    measured_on = (f"every episode, each by one of {folds} more controllers fitted without it" if folds > 1 else
+                   "the same" if parts.test == parts.validation else f"{len(parts.test)} others")
+    return {"learned from": f"{len(parts.training)} episodes", "said when to stop": f"{len(parts.validation)} episodes",
+            "measured on": measured_on}

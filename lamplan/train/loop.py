@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from lamplan.errors import InputError, LamplanError
 from lamplan.train.batches import Ahead, Draw, Parts
+from lamplan.train.best import Best, Patience
 from lamplan.train.curves import Curves
 from lamplan.train.distribution import ALONE, Execution, Spread, World, clip_gradients
 from lamplan.train.flops import matrix_rate
@@ -49,18 +50,19 @@ class Budget:
 
 @dataclass(frozen=True)
 class Trained:
-    """What a training run came to: steps and wall time over all its resumptions, the last validation, and how many processes
-    shared the work in the end."""
+    """What a training run came to: steps and wall time over all its resumptions, the validation of the weights in the module, how
+    many processes shared the work in the end, and the step whose weights these are (the last one, unless it stops early)."""
 
     steps: int
     minutes: float
     validation: dict[str, float]
-    processes: int = 1
+    processes: int
+    kept: int
 
 
 def train(module: nn.Module, draw: Draw, loss: Loss, budget: Budget, out: Path, *, batch: int, title: str, config: OptimiserConfig,
           seed: int, micro_batch: int | None = None, prepare: Callable[[list[Any]], list[Any]] | None = None,
-          validate: Callable[[], dict[str, float]] | None = None, validate_every: int = 200,
+          validate: Callable[[], dict[str, float]] | None = None, validate_every: int = 200, patience: Patience | None = None,
           after_step: Callable[[], None] | None = None, save_seconds: float = 60.0, keep: int = 3,
           execution: Execution | None = None, world: World = ALONE, clip_flops: float | None = None) -> Trained:
     """Minimises `loss` over the module's parameters, on the device where they are, on batches of `batch` clips.
@@ -69,7 +71,8 @@ def train(module: nn.Module, draw: Draw, loss: Loss, budget: Budget, out: Path, 
     `draw(index, micro_batch)` with the numbers 0, 1, 2, ... through the run. What torch's generator gives while a part's loss is
     computed depends on seed and number alone, so that data and noise are the same for any number of processes.
     `prepare` sees all parts of a step that fall to this process, and may change them, before the first is trained on;
-    `after_step` follows every step of the optimiser. `clip_flops`, operations per clip, gives the progress line its MFU.
+    `after_step` follows every step of the optimiser. With `patience` the run may end before its budget, and the module is left
+    with the weights of its best validation instead of its last ones. `clip_flops`, operations per clip, gives the progress line its MFU.
 
     Snapshots, curves and TensorBoard files live in `out`. A run that was killed goes on from its last snapshot; with a
     budget in steps it then equals an uninterrupted one, bit for bit on a CPU (a budget in minutes makes the schedule follow the clock).
@@ -82,7 +85,8 @@ def train(module: nn.Module, draw: Draw, loss: Loss, budget: Budget, out: Path, 
     parts = Parts(batch, micro_batch or batch, world)
     spread = Spread(module, execution, world)
     optimisers = Optimisers(module, config)
-    snapshots = Snapshots(out / "state", module, optimisers, world, keep)
+    best = None if patience is None else Best(module, patience, world)
+    snapshots = Snapshots(out / "state", module, optimisers, world, keep, best)
     step, before = snapshots.resume()
     first = budget.progress(step, before)
     curves = Curves(out, step) if world.leads else None
@@ -92,14 +96,20 @@ def train(module: nn.Module, draw: Draw, loss: Loss, budget: Budget, out: Path, 
     started = last_save = time.monotonic()
     spent = before
 
-    def report(numbers: dict[str, float]) -> None:
+    def check() -> dict[str, float]:
+        numbers = {} if validate is None else spread.run(validate)
+        if not numbers:
+            return {}
+        if best is not None:
+            best.see(step, numbers)
         if curves is not None:
             curves.add(step, spent, {"val/" + name: number for name, number in numbers.items()})
         progress.say(f"{title} step {step}: " + "  ".join(f"{name} {number:.4f}" for name, number in numbers.items()))
+        return numbers
 
     try:
         with Stop() as stop:
-            while (done := budget.progress(step, spent)) < 1.0:
+            while (done := budget.progress(step, spent)) < 1.0 and not (best and best.exhausted):
                 mine = ahead.step()
                 autocast = torch.autocast(device.type, torch.bfloat16, enabled=execution.precision == "bf16")
                 if prepare is not None:
@@ -142,8 +152,8 @@ def train(module: nn.Module, draw: Draw, loss: Loss, budget: Budget, out: Path, 
                                    | {"speed/" + name: number for name, number in speed.items()})
                     share = budget.progress(step, spent)
                     progress.show(losses, speed, (spent - before) * (1 - share) / max(share - first, 1e-9))
-                if validate is not None and step % validate_every == 0 and budget.progress(step, spent) < 1.0:
-                    report(spread.run(validate))
+                if step % validate_every == 0 and budget.progress(step, spent) < 1.0:
+                    check()
                 snapshots.publish()
                 if due or asked:
                     snapshots.save(step, spent)
@@ -155,13 +165,14 @@ def train(module: nn.Module, draw: Draw, loss: Loss, budget: Budget, out: Path, 
         if snapshots.last != step:
             snapshots.save(step, spent)
         snapshots.finish()
-        last = spread.run(validate) if validate is not None else {}
-        if last:
-            report(last)
+        last = {} if best and best.exhausted else check()
+        if best is not None and validate is not None:
+            best.restore()
+            last = spread.run(validate)
     finally:
         ahead.close()
         snapshots.finish()
         progress.close()
         if curves is not None:
             curves.close()
-    return Trained(step, spent / 60, last, world.size)
+    return Trained(step, spent / 60, last, world.size, best.step if best else step)

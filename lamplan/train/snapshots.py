@@ -22,24 +22,27 @@ from torch.distributed.checkpoint.planner import ReadItem
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_state_dict, set_state_dict
 
 from lamplan.errors import LamplanError
+from lamplan.train.best import Best
 from lamplan.train.distribution import World
 from lamplan.train.optimiser import Optimisers
 
 # A single process is no mistake; the warning comes from the writing thread, where no context would catch it.
 warnings.filterwarnings("ignore", message="torch.distributed is disabled")
 FLAT = StateDictOptions(flatten_optimizer_state_dict=True)
-MODEL, OPTIMISER, STEP, SECONDS = "model.", "optimiser.", "step", "seconds"
+MODEL, OPTIMISER, BEST, STEP, SECONDS = "model.", "optimiser.", "best.", "step", "seconds"
 
 
 class Snapshots:
     """The last `keep` snapshots of a run as `folder/step-NNNNNNNN`, in the format of torch.distributed.checkpoint.
 
     One that is still being written carries the name `.part`; a process that dies leaves that behind, and the next one
-    removes it. Everything random in a run follows from its seed and the step, so weights, optimiser, step and time are all.
+    removes it. Everything random in a run follows from its seed and the step, so weights, optimiser, step and time are all,
+    and the best weights so far where a run stops early.
     """
 
-    def __init__(self, folder: Path, module: nn.Module, optimisers: Optimisers, world: World, keep: int) -> None:
+    def __init__(self, folder: Path, module: nn.Module, optimisers: Optimisers, world: World, keep: int, best: Best | None = None) -> None:
         self.folder, self.module, self.optimisers, self.world, self.keep = folder, module, optimisers, world, keep
+        self.best = best
         self._pending: tuple[Future[Any], Path] | None = None
         self.last = 0  # step of the last snapshot, written or under way
 
@@ -67,6 +70,8 @@ class Snapshots:
                      no_dist=self.world.size == 1)
             set_state_dict(self.module, self.optimisers.parts, model_state_dict=_under(MODEL, state),
                            optim_state_dict=_under(OPTIMISER, state), options=FLAT)
+            if self.best is not None:
+                self.best.load(_under(BEST, state))
         except (Exception, CheckpointException) as error:  # whatever torch raises: the folder is no snapshot of this run
             reason = str(error).strip().splitlines()[-1] if str(error).strip() else ""
             raise LamplanError(f"{path} cannot be resumed ({type(error).__name__}: {reason}): it is damaged or belongs to another "
@@ -109,7 +114,9 @@ class Snapshots:
 
     def _state(self, step: int, seconds: float) -> dict[str, Any]:
         model, optimiser = get_state_dict(self.module, self.optimisers.parts, options=FLAT)
-        return {**{MODEL + name: value for name, value in model.items()}, **{OPTIMISER + name: value for name, value in optimiser.items()},
+        best = {} if self.best is None else self.best.state()
+        parts = ((MODEL, model), (OPTIMISER, optimiser), (BEST, best))
+        return {**{prefix + name: value for prefix, part in parts for name, value in part.items()},
                 STEP: torch.tensor(step), SECONDS: torch.tensor(seconds, dtype=torch.float64)}
 
 

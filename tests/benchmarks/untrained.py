@@ -27,5 +27,6 @@ def checkpoint_and_robot(folder: Path, robot: str) -> Path:
     home.mkdir()
     (home / "robot.toml").write_text((ROOT / "controllers" / robot / "robot.toml").read_text())
     config = ControllerConfig(24, 1, 2)
-    save_controller(new_controller(config, lam, RobotSpec.load(home)), config, home, folder / "checkpoint")
+    spec = RobotSpec.load(home)
+    save_controller(new_controller(config, lam, spec), config, home, folder / "checkpoint", spec)
     return home

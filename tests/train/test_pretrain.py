@@ -182,8 +182,8 @@ def test_pretraining_and_fitting_on_a_gpu(data: Path, recipe: Path, tmp_path: Pa
     robot.mkdir()
     (robot / "robot.toml").write_bytes(ROBOT.read_bytes())
     log = tiny.log(tmp_path / "log.hdf5", RobotSpec.load(robot), episodes=10)
-    scores = fit([log], robot, tmp_path / "lam", budget=Budget(steps=20), run=tmp_path / "run", device="cuda")
-    assert all(np.isfinite(value) for value in scores.values())
+    found = fit([log], robot, tmp_path / "lam", budget=Budget(steps=20), run=tmp_path / "run", device="cuda")
+    assert all(np.isfinite(row.value) for row in found["front_image"].rows)
 
 
 def test_pretraining_opens_no_file_but_video_and_no_reader_of_logs(recipe: Path, data: Path, checkpoint: Path, tmp_path: Path) -> None:
@@ -217,7 +217,8 @@ def test_fitting_a_controller_and_planning_with_it(checkpoint: Path, tmp_path: P
     spec = RobotSpec.load(robot)
     log = tiny.log(tmp_path / "log.hdf5", spec, episodes=40)
     result = fit([log], robot, checkpoint, budget=Budget(steps=150), run=tmp_path / "run")
-    assert result["latent_error"] < 1.0 and np.isfinite(result["motion_error"])
+    rows = {(row.metric, row.name): row.value for row in result["front_image"].rows}
+    assert rows["next frame", "controller"] < rows["next frame", "zero"] and all(np.isfinite(value) for value in rows.values())
     assert (robot / "tiny" / "README.md").read_text().startswith("# Controller of rover")
     plan = Planner.load(checkpoint, robot).plan(np.zeros((32, 32, 3), np.uint8), np.zeros((32, 32, 3), np.uint8))
     assert plan.actions.shape == (3, 3)

@@ -1,56 +1,170 @@
-"""The way back from a latent to a robot's motion, on episodes whose features are the robot's own states."""
+"""Pairs of moments, and both ways of a controller, on episodes whose features are the robot's own states."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
+import pytest
 import torch
 from torch import Tensor
 
+from lamplan.errors import InputError
+from lamplan.logs import Episode
 from lamplan.models.controller import Controller, ControllerConfig
+from lamplan.report.results import Row
 from lamplan.robot import RobotSpec
-from lamplan.train.controller import LabelledFeatures, motion_error, proposal_errors
+from lamplan.train.controller import scores
+from lamplan.train.labelled import FEW, MotionPairs, cross_splits, read_pairs, split
+from lamplan.train.verdict import Errors, held_out_errors, judge, measured
 
 SPEC = RobotSpec.load(Path(__file__).parents[2] / "controllers" / "rover")
 
 
-def episodes(count: int, steps: int) -> LabelledFeatures:
-    rng = np.random.default_rng(0)
-    states = [np.cumsum(rng.normal(0, 0.2, (steps, 3)), axis=0) for _ in range(count)]
-    features = [torch.from_numpy(s).float()[:, None] for s in states]
-    return LabelledFeatures(features, states, [torch.from_numpy(SPEC.differences(s)).float() for s in states])
-
-
 class Seer:
-    """Stands for a latent action model whose latent is the motion itself."""
+    """Stands for a latent action model whose latent is the motion itself; a picture's first two numbers say which moment it shows."""
+
+    def __init__(self, states: list[np.ndarray]) -> None:
+        self.states = states
+        self.encoder = SimpleNamespace(pixel_mean=torch.zeros(1))
+
+    def encode(self, images: Tensor) -> Tensor:
+        return torch.stack([torch.from_numpy(self.states[e][t]).float()[None] for e, t in images[:, 0, 0, :2].tolist()])
 
     def infer(self, s: Tensor, s_next: Tensor) -> Tensor:
         pairs = torch.stack([s[:, 0], s_next[:, 0]], dim=1).double().numpy()
         return torch.from_numpy(np.concatenate([SPEC.differences(pair) for pair in pairs])).float()
 
+    def predict(self, past: Tensor, z: Tensor) -> Tensor:
+        """The next state, where the latent is a motion."""
+        s, (dx, dy, turn) = past[:, -1], z[:, -1].unbind(-1)
+        yaw = s[:, 0, 2]
+        step = [yaw.cos() * dx - yaw.sin() * dy, yaw.sin() * dx + yaw.cos() * dy, turn]
+        return s + torch.stack(step, dim=-1)[:, None]
+
+
+def world(count: int, steps: int) -> tuple[Seer, list[Episode]]:
+    rng = np.random.default_rng(0)
+    states = [np.cumsum(rng.normal(0, 0.2, (steps, 3)), axis=0) for _ in range(count)]
+
+    def read(number: int, camera: str, at: np.ndarray) -> np.ndarray:
+        return np.stack([np.array([number, t, 0], np.uint8).reshape(1, 1, 3) for t in at])
+
+    return Seer(states), [Episode(s, None, 4.0, (SPEC.camera,), f"episode {n}", lambda camera, at, n=n: read(n, camera, at))
+                          for n, s in enumerate(states)]
+
+
+def pairs_of(count: int, steps: int, farthest: int) -> tuple[Seer, MotionPairs]:
+    lam, episodes = world(count, steps)
+    return lam, read_pairs(episodes, lam, SPEC, farthest)  # type: ignore[arg-type]
+
 
 def test_pairs_lie_within_reach_and_know_the_motion_between_them() -> None:
-    now, later, moved = episodes(3, 12).pairs(200, 4, np.random.default_rng(1), SPEC)
-    torch.testing.assert_close(moved, Seer().infer(now, later), rtol=1e-4, atol=1e-5)
-    assert (now != later).any(dim=-1).all()
+    lam, pairs = pairs_of(3, 12, 4)
+    assert len(pairs) == 3 * (11 + 10 + 9 + 8)
+    assert set(pairs.gap.tolist()) == {1, 2, 3, 4} and torch.equal(pairs.later - pairs.first, pairs.gap)
+    now, later = pairs.frames()
+    torch.testing.assert_close(pairs.moved, lam.infer(now, later), rtol=1e-2, atol=1e-2)  # the frames are in half precision
+    torch.testing.assert_close(pairs.latents, pairs.moved, rtol=1e-2, atol=1e-2)
+    assert torch.equal(pairs.first // 12, pairs.episode) and torch.equal(pairs.later // 12, pairs.episode)
+    assert set(pairs.of([0, 2]).episode.tolist()) == {0, 2}
 
 
-def test_an_episode_shorter_than_the_farthest_goal_still_gives_pairs() -> None:
-    assert len(episodes(2, 3).pairs(20, 8, np.random.default_rng(1), SPEC)[0]) == 20
+def test_an_episode_shorter_than_a_plan_still_gives_pairs() -> None:
+    _, pairs = pairs_of(2, 3, 8)
+    assert len(pairs) == 2 * (2 + 1) and pairs.gap[pairs.longest()].tolist() == [2, 2]
 
 
-def test_the_way_back_is_learned_and_its_error_is_a_share_of_the_motion() -> None:
+@pytest.mark.parametrize("count", [2, 3, FEW - 1, FEW, 25, 400])
+def test_no_episode_is_learned_from_and_held_out(count: int) -> None:
+    parts = split(count)
+    assert parts.training and parts.validation and parts.test
+    assert not set(parts.training) & {*parts.validation, *parts.test}
+    assert sorted({*parts.training, *parts.validation, *parts.test}) == list(range(count))
+    assert bool(set(parts.validation) & set(parts.test)) == (count < FEW)
+
+
+def test_over_the_folds_every_episode_is_measured_on_once() -> None:
+    every = cross_splits(11, 4)
+    assert sorted(e for part in every for e in part.test) == list(range(11))
+    for part in every:
+        assert part.training and part.validation
+        assert sorted([*part.training, *part.validation, *part.test]) == list(range(11))
+    for count, folds in ((11, 1), (3, 4), (2, 2)):
+        with pytest.raises(InputError, match="held out"):
+            cross_splits(count, folds)
+
+
+def test_both_ways_are_learned_and_their_errors_are_shares() -> None:
     torch.manual_seed(0)
-    controller, data, lam = Controller(ControllerConfig(24, 1, 2), 3, 1, 3, 3), episodes(8, 12), Seer()
-    checks = data.pairs(100, 4, np.random.default_rng(2), SPEC)
-    before = motion_error(lam, controller, checks)  # type: ignore[arg-type]
-    optimiser = torch.optim.Adam(controller.parameters(), 3e-3)
-    for step in range(150):
-        now, later, moved = data.pairs(32, 4, np.random.default_rng((3, step)), SPEC)
-        loss = (controller.actions(now, lam.infer(now, later)[:, None])[:, 0] - moved).square().mean()
+    _, pairs = pairs_of(8, 12, 4)
+    controller = Controller(ControllerConfig(24, 1, 2), 3, 1, 3, 3)
+    before = scores(controller, pairs, 1)
+    optimiser, rng = torch.optim.Adam(controller.parameters(), 3e-3), np.random.default_rng(3)
+    for _ in range(150):
+        some = torch.from_numpy(rng.integers(len(pairs), size=32))
+        forwards, back = controller.both(pairs.frames(some)[0], pairs.moved[some], pairs.latents[some])
+        loss = (forwards - pairs.latents[some]).square().mean() + (back - pairs.moved[some]).square().mean()
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-    assert motion_error(lam, controller, checks) < 0.1 < before  # type: ignore[arg-type]
-    assert proposal_errors(lam, controller, checks).shape == (100, 3)  # type: ignore[arg-type]
+    after = scores(controller, pairs, 1)
+    assert after["motion_error"] < 0.1 < before["motion_error"] and after["latent_error"] < 0.1 < before["latent_error"]
+    assert after["error"] == pytest.approx((after["latent_error"] + after["motion_error"]) / 2)
+    near = pairs.frames(slice(0, 5))[0]
+    forwards, back = controller.both(near, pairs.moved[:5], pairs.latents[:5])
+    torch.testing.assert_close(forwards, controller(near, pairs.moved[:5]))
+    torch.testing.assert_close(back, controller.actions(near, pairs.latents[:5, None])[:, 0])
+
+
+class Perfect:
+    """A controller for `Seer`, both of whose ways are the identity, or off by a constant."""
+
+    def __init__(self, off: float = 0.0) -> None:
+        self.off = off
+
+    def __call__(self, s: Tensor, actions: Tensor) -> Tensor:
+        return actions + self.off
+
+    def actions(self, s: Tensor, latents: Tensor) -> Tensor:
+        return latents + self.off
+
+
+@pytest.mark.parametrize(("off", "verdict"), [(0.0, "usable"), (5.0, "not usable")])
+def test_a_perfect_controller_is_usable_and_one_that_is_far_off_is_not(off: float, verdict: str) -> None:
+    lam, pairs = pairs_of(8, 12, 8)
+    found = measured(held_out_errors(lam, Perfect(off), pairs, SPEC), SPEC)  # type: ignore[arg-type]
+    assert found.verdict == verdict and found.episodes == 8
+    rows = {(row.metric, row.name): row for row in found.rows}
+    assert rows["delta_xy", "proposed"].value == pytest.approx(off * 2**0.5, abs=5e-3)
+    assert rows["delta_xy", "proposed"].n == 8  # episodes, not pairs
+    still = pairs.moved[pairs.longest(), :2].norm(dim=1).mean().item()
+    assert rows["delta_xy", "zero action"].value == pytest.approx(still, rel=1e-3)
+    assert rows["next frame", "inferred"].value < 0.01 < rows["next frame", "copy"].value
+    assert "the rule" in found.facts() and verdict in str(found)
+
+
+def test_few_episodes_are_measured_by_pair_and_say_so() -> None:
+    lam, pairs = pairs_of(2, 12, 3)
+    found = measured(held_out_errors(lam, Perfect(), pairs, SPEC), SPEC)  # type: ignore[arg-type]
+    assert found.rows[0].n == pairs.longest().sum() and "narrower than the truth" in found.reason
+
+
+def test_errors_of_several_folds_are_joined() -> None:
+    lam, pairs = pairs_of(6, 12, 3)
+    halves = [held_out_errors(lam, Perfect(), pairs.of(part), SPEC) for part in ([0, 2, 4], [1, 3, 5])]  # type: ignore[arg-type]
+    whole = held_out_errors(lam, Perfect(), pairs, SPEC)  # type: ignore[arg-type]
+    for row, expected in zip(measured(Errors.joined(halves), SPEC).rows, measured(whole, SPEC).rows, strict=True):
+        assert row.n == expected.n == 6 and row.value == pytest.approx(expected.value, abs=1e-6)
+
+
+@pytest.mark.parametrize(("proposed", "gain", "seen", "verdict"), [
+    (0.05, (0.04, 0.06), (0.01, 0.02), "usable"), (0.08, (0.01, 0.03), (0.01, 0.02), "barely better"),
+    (0.05, (0.04, 0.06), (-0.01, 0.02), "barely better"), (0.1, (-0.01, 0.01), (0.01, 0.02), "barely better"),
+    (0.1, (-0.01, 0.01), (-0.02, 0.02), "not usable")])
+def test_the_verdict_follows_its_rule(proposed: float, gain: tuple[float, float], seen: tuple[float, float], verdict: str) -> None:
+    def row(value: float, low: float, high: float) -> Row:
+        return Row("", "", "", "", value, low, high, 9)
+
+    assert judge(row(proposed, 0, 1), row(0.1, 0, 1), row(0, *gain), row(0, *seen))[0].startswith(verdict)

@@ -1,0 +1,132 @@
+"""A robot's logs as a controller learns from them: encoded frames, and the motion and the latent between any two that lie close."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from lamplan.errors import DataError, InputError
+from lamplan.lam import LatentActionModel
+from lamplan.logs import Episode, check_limits, open_log
+from lamplan.robot import RobotSpec
+
+HELD_OUT_SHARE = 0.1
+FEW = 10  # episodes: of fewer, the held-out ones are not divided
+FARTHEST = {"arm": 3, "mobile": 8}  # steps between here and a goal that proposals are made for: a plan's horizon
+
+
+@dataclass(frozen=True)
+class Split:
+    """Episodes, by number: those that are learned from, those that say when to stop, and those that the result is measured on."""
+
+    training: list[int]
+    validation: list[int]
+    test: list[int]
+
+
+def split(count: int) -> Split:
+    """The last tenth of the episodes is measured on, the tenth before says when to stop (at least one each); of fewer than
+    FEW episodes the last one does both."""
+    held_out = max(1, round(count * HELD_OUT_SHARE))
+    order, start = list(range(count)), count - held_out
+    if count < FEW:
+        return Split(order[:start], order[start:], order[start:])
+    return Split(order[: start - held_out], order[start - held_out : start], order[start:])
+
+
+def cross_splits(count: int, folds: int) -> list[Split]:
+    """Every episode is measured on once: a split for each fold, which is held out, and another tenth to say when to stop."""
+    if not 2 <= folds <= count or count < 3:
+        raise InputError(f"{count} episodes cannot be held out in {folds} folds: give 2 folds or more, and at least 3 episodes and as many "
+                         "as there are folds.")
+    every = []
+    for fold in range(folds):
+        rest = [episode for episode in range(count) if episode % folds != fold]
+        stops = max(1, round(len(rest) * HELD_OUT_SHARE))
+        every.append(Split(rest[:-stops], rest[-stops:], list(range(fold, count, folds))))
+    return every
+
+
+@dataclass(frozen=True)
+class MotionPairs:
+    """All N pairs of moments of some episodes that lie at most so many steps apart. The F frames are shared by all selections.
+
+    features (F, P, D) float16; first and later (N,) rows of them; episode and gap (N,), the gap in steps; moved (N, A) the motion in
+    between, in the robot's units; latents (N, Z) what is inferred from the two frames.
+    """
+
+    features: Tensor
+    first: Tensor
+    later: Tensor
+    episode: Tensor
+    gap: Tensor
+    moved: Tensor
+    latents: Tensor
+
+    def __len__(self) -> int:
+        return len(self.first)
+
+    def frames(self, rows: Tensor | slice = slice(None)) -> tuple[Tensor, Tensor]:
+        """Features (B, P, D) of both moments."""
+        return self.features[self.first[rows]].float(), self.features[self.later[rows]].float()
+
+    def where(self, chosen: Tensor) -> MotionPairs:
+        """The pairs (rows or a mask) that are chosen."""
+        return replace(self, **{name: getattr(self, name)[chosen] for name in ("first", "later", "episode", "gap", "moved", "latents")})
+
+    def of(self, episodes: Sequence[int]) -> MotionPairs:
+        return self.where(torch.isin(self.episode, torch.tensor(list(episodes), device=self.episode.device)))
+
+    def at_most(self, count: int) -> MotionPairs:
+        """So many of them, spread evenly."""
+        return self.where(torch.linspace(0, len(self) - 1, min(count, len(self))).long().to(self.first.device))
+
+    def longest(self) -> Tensor:
+        """Which pairs (N,) lie farthest apart in their episode: a whole plan's motion, or what a short episode has."""
+        most = torch.zeros(int(self.episode.max()) + 1, dtype=self.gap.dtype, device=self.gap.device)
+        most.scatter_reduce_(0, self.episode, self.gap, "amax")
+        return self.gap == most[self.episode]
+
+
+def open_episodes(logs: Sequence[Path], spec: RobotSpec) -> list[Episode]:
+    """The episodes of all logs, each checked to be of this robot."""
+    episodes = [episode for log in logs for episode in open_log(log)]
+    if len(episodes) < 2:
+        raise DataError(f"{', '.join(map(str, logs))} holds {len(episodes)} episode: at least 2 are needed, "
+                        "one to fit to and one held out.")
+    for episode in episodes:
+        check_limits(episode, spec)
+        if len(episode) < 2:
+            raise DataError(f"{episode.source} has {len(episode)} step: there is no motion in it; leave this episode out.")
+    return episodes
+
+
+@torch.no_grad()
+def read_pairs(episodes: Sequence[Episode], lam: LatentActionModel, spec: RobotSpec, farthest: int, batch: int = 64) -> MotionPairs:
+    """Encodes the episodes' frames of the robot's camera and infers every latent, once. Motion is that of the measured states."""
+    device = lam.encoder.pixel_mean.device
+    features: list[Tensor] = []
+    latents: list[Tensor] = []
+    rows, moved, begins = [], [], 0
+    for number, episode in enumerate(tqdm(episodes, desc=f"encode {spec.camera}", unit="episode", dynamic_ncols=True)):
+        images = torch.from_numpy(np.ascontiguousarray(episode.frames(spec.camera))).to(device)
+        seen = torch.cat([lam.encode(part) for part in images.split(batch)]).half()
+        states = np.asarray(episode.states)
+        for gap in range(1, min(farthest, len(episode) - 1) + 1):
+            starts = np.arange(len(episode) - gap)
+            rows.append(np.stack([starts + begins, starts + begins + gap, np.full_like(starts, number), np.full_like(starts, gap)]))
+            ends = np.stack([states[:-gap], states[gap:]], axis=1).reshape(-1, states.shape[1])
+            moved.append(spec.differences(ends)[::2])
+            for part in torch.from_numpy(starts).split(batch):
+                latents.append(lam.infer(seen[part].float(), seen[part + gap].float()))
+        features.append(seen)
+        begins += len(episode)
+    first, later, episode_of, gaps = torch.from_numpy(np.concatenate(rows, axis=1)).to(device)
+    motion = torch.from_numpy(np.concatenate(moved)).float().to(device)
+    return MotionPairs(torch.cat(features), first, later, episode_of, gaps, motion, torch.cat(latents))

@@ -1,0 +1,124 @@
+"""What a fitted controller is worth, on episodes that it never saw: Δxyz against doing nothing, and a verdict in words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lamplan.lam import LatentActionModel
+from lamplan.models.controller import Controller
+from lamplan.report.bootstrap import bootstrap_mean
+from lamplan.report.results import Row
+from lamplan.report.table import cell
+from lamplan.robot import RobotSpec
+from lamplan.train.labelled import MotionPairs
+
+USABLE = 0.75
+"""A motion read back from two pictures that errs by more than this share of the way is no good start for a plan."""
+FEW_EPISODES = 5
+"""Of fewer held-out episodes every pair counts as a sample of its own, and the interval is too narrow."""
+RULE = (f"usable: the motion read back from two held-out pictures errs by at most {USABLE:.0%} of the way, and the frame imagined from the "
+        "true action is nearer to the next one than the present frame is, both better than doing nothing with 95 % confidence; barely "
+        "better than doing nothing: one of the two is; not usable: neither is.")
+
+
+@dataclass(frozen=True)
+class Errors:
+    """Errors by pair, and whose episode it was: over whole plans (N) in metres, over single steps (M) in L1; and those of the motion
+    read back from pairs of any distance (K, A)."""
+
+    plan_episode: np.ndarray
+    plan: dict[str, np.ndarray]
+    proposal: np.ndarray
+    step_episode: np.ndarray
+    step: dict[str, np.ndarray]
+
+    @classmethod
+    def joined(cls, parts: list[Errors]) -> Errors:
+        def each(name: str) -> dict[str, np.ndarray]:
+            return {key: np.concatenate([getattr(part, name)[key] for part in parts]) for key in getattr(parts[0], name)}
+
+        plan_episode, proposal, step_episode = (np.concatenate([getattr(part, name) for part in parts])
+                                                for name in ("plan_episode", "proposal", "step_episode"))
+        return cls(plan_episode, each("plan"), proposal, step_episode, each("step"))
+
+
+@torch.inference_mode()
+def held_out_errors(lam: LatentActionModel, controller: Controller, pairs: MotionPairs, spec: RobotSpec, most: int = 2048) -> Errors:
+    """Of the motion proposed from the latent between two frames a plan apart, and of standing still; of the world model's next frame
+    with the latent of the true action, the inferred one, none, and of the present frame. On at most `most` pairs each."""
+    every, steps = pairs.at_most(most), pairs.where(pairs.gap == 1).at_most(most)
+    proposal = torch.cat([controller.actions(every.features[first].float(), z[:, None])[:, 0] - moved for first, z, moved in
+                          zip(every.first.split(64), every.latents.split(64), every.moved.split(64), strict=True)])
+    far, axes = every.longest(), slice(0, 3 if spec.kind == "arm" else 2)
+    parts: dict[str, list[Tensor]] = {"controller": [], "inferred": [], "zero": [], "copy": []}
+    for rows in torch.arange(len(steps), device=steps.first.device).split(64):
+        s, s_next = steps.frames(rows)
+        inferred = steps.latents[rows]
+        for name, z in (("controller", controller(s, steps.moved[rows])), ("inferred", inferred), ("zero", torch.zeros_like(inferred))):
+            parts[name].append((lam.predict(s[:, None], z[:, None]) - s_next).abs().mean((1, 2)))
+        parts["copy"].append((s - s_next).abs().mean((1, 2)))
+    plan = {name: by[far][:, axes].norm(dim=1).cpu().numpy() for name, by in (("proposed", proposal), ("zero action", every.moved))}
+    step = {name: torch.cat(values).cpu().numpy() for name, values in parts.items()}
+    return Errors(every.episode[far].cpu().numpy(), plan, proposal.cpu().numpy(), steps.episode.cpu().numpy(), step)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Rows with 95 % intervals over `episodes` held-out episodes, and what they come to. Prints itself."""
+
+    rows: list[Row]
+    verdict: str
+    reason: str
+    episodes: int
+
+    def facts(self) -> dict[str, str]:
+        """The rows and the verdict by name, for a card."""
+        rows = {f"{row.metric} {row.name} ({row.unit})": f"{cell(row)}, n = {row.n}" for row in self.rows}
+        return rows | {"verdict": f"{self.verdict}: {self.reason}", "the rule": RULE}
+
+    def __str__(self) -> str:
+        lines = [f"  {row.metric:<13} {row.name:<26} {cell(row)} {row.unit}, n = {row.n}" for row in self.rows]
+        return "\n".join([*lines, f"  {self.verdict}: {self.reason}"])
+
+
+def measured(errors: Errors, spec: RobotSpec, seed: int = 0) -> Measured:
+    """The errors' means and the verdict. A sample is an episode's mean, or a pair where there are fewer than FEW_EPISODES."""
+    rows: list[Row] = []
+
+    def add(metric: str, unit: str, name: str, values: np.ndarray, episode: np.ndarray) -> Row:
+        samples = _samples(values, episode)
+        rows.append(Row(name, "held-out", metric, unit, *bootstrap_mean(samples, seed), n=len(samples)))
+        return rows[-1]
+
+    metric = "delta_xyz" if spec.kind == "arm" else "delta_xy"
+    plan = {name: add(metric, "m", name, values, errors.plan_episode) for name, values in errors.plan.items()}
+    gain = add(metric, "m", "zero action - proposed", errors.plan["zero action"] - errors.plan["proposed"], errors.plan_episode)
+    for name, values in errors.step.items():
+        add("next frame", "L1", name, values, errors.step_episode)
+    seen = add("next frame", "L1", "copy - controller", errors.step["copy"] - errors.step["controller"], errors.step_episode)
+    verdict, reason = judge(plan["proposed"], plan["zero action"], gain, seen)
+    episodes = len(np.unique(errors.plan_episode))
+    if episodes < FEW_EPISODES:
+        reason += f" With {episodes} held-out episode{'s' * (episodes > 1)} the intervals are narrower than the truth."
+    return Measured(rows, verdict, reason, episodes)
+
+
+def judge(proposed: Row, still: Row, gain: Row, seen: Row) -> tuple[str, str]:
+    """The verdict by RULE and the numbers that decide it. `gain` and `seen` are paired differences, positive where the model is better."""
+    share = proposed.value / still.value if still.value > 0 else float("inf")
+    forwards, back = seen.ci_low > 0, gain.ci_low > 0
+    word = ("usable" if forwards and back and share <= USABLE else
+            "barely better than doing nothing" if forwards or back else "not usable")
+    says = "better than" if back else "worse than" if gain.ci_high < 0 else "no different from"
+    sees = "nearer to" if forwards else "farther from" if seen.ci_high < 0 else "no nearer to"
+    return word, (f"the motion read back errs by {share:.0%} of the way, {says} doing nothing, and the frame imagined from the true action "
+                  f"is {sees} the next one than the present frame.")
+
+
+def _samples(values: np.ndarray, episode: np.ndarray) -> np.ndarray:
+    numbers = np.unique(episode)
+    return values if len(numbers) < FEW_EPISODES else np.array([values[episode == number].mean() for number in numbers])

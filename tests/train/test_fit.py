@@ -1,0 +1,139 @@
+"""`lamplan fit` from end to end on a tiny world: few episodes, several cameras, the card, and a kill in the middle."""
+
+from __future__ import annotations
+
+import re
+import signal
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from lamplan import CheckpointError, InputError, LatentActionModel, LatentPlanner, Planner, RobotSpec
+from lamplan.cli import main
+from lamplan.logs import LogWriter
+from lamplan.models.controller import ControllerConfig
+from lamplan.train import controller as fitting
+from lamplan.train import loop
+from lamplan.train.controller import fit
+from lamplan.train.loop import Budget
+from lamplan.weights import fingerprint
+from tests import tiny
+from tests.models.test_networks import LAM, scrambled
+from tests.train import cluster
+
+ROBOT = Path(__file__).parents[2] / "controllers" / "rover" / "robot.toml"
+SMALL = ControllerConfig(24, 1, 2)
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("lam") / "tiny"
+    torch.manual_seed(0)
+    model = LatentActionModel(LAM)
+    scrambled(model.inverse_dynamics)
+    scrambled(model.world_model)
+    model.save(folder)
+    return folder
+
+
+def robot_in(folder: Path, camera: str = '"front_image"') -> Path:
+    folder.mkdir(parents=True)
+    text = ROBOT.read_text()
+    assert 'camera = "front_image"' in text
+    (folder / "robot.toml").write_text(text.replace('camera = "front_image"', f"camera = {camera}"))
+    return folder
+
+
+@pytest.mark.parametrize("episodes", [2, 10])
+def test_few_episodes_are_enough_and_the_card_says_what_came_of_them(episodes: int, checkpoint: Path, tmp_path: Path) -> None:
+    robot = robot_in(tmp_path / "rover")
+    log = tiny.log(tmp_path / "log.hdf5", RobotSpec.load(robot), episodes=episodes)
+    found = fit([log], robot, checkpoint, budget=Budget(steps=60), run=tmp_path / "run", batch=8, config=SMALL)["front_image"]
+    card = (robot / "tiny" / "README.md").read_text()
+    assert found.verdict in card and "delta_xy proposed (m)" in card and "the rule: usable:" in card
+    assert all(np.isfinite([row.value, row.ci_low, row.ci_high]).all() for row in found.rows)
+    assert "measured on: " + ("the same" if episodes == 2 else "1 others") in card
+    plan = Planner.load(checkpoint, robot).plan(*np.zeros((2, 32, 32, 3), np.uint8))
+    assert np.isfinite(plan.actions).all()
+
+
+def test_over_the_folds_every_episode_is_measured_on(checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    robot = robot_in(tmp_path / "rover")
+    log = tiny.log(tmp_path / "log.hdf5", RobotSpec.load(robot), episodes=5)
+    command = ["fit", log, "--robot", robot, "--checkpoint", checkpoint, "--out", tmp_path / "run", "--steps", 3, "--device", "cpu"]
+    assert main([*map(str, command), "--folds", "2"]) == 0
+    assert "on 5 held-out episodes" in capsys.readouterr().out
+    assert "each by one of 2 more controllers" in (robot / "tiny" / "README.md").read_text()
+    assert main([*map(str, command), "--folds", "9"]) == 2 and "held out in 9 folds" in capsys.readouterr().err
+
+
+def two_cameras(path: Path, spec: RobotSpec, episodes: int) -> Path:
+    rng = np.random.default_rng(1)
+    with LogWriter(path, robot=spec, env_name="square") as writer:
+        for _ in range(episodes):
+            frames, states = tiny.drive(rng, 8)
+            actions = np.concatenate([spec.differences(states), np.zeros((1, 3))])
+            writer.write_episode({"front_image": frames, "side_image": frames[:, :, ::-1]}, states, spec.clip(actions))
+    return path
+
+
+def test_every_camera_gets_a_controller_of_its_own(checkpoint: Path, tmp_path: Path) -> None:
+    robot = robot_in(tmp_path / "rover", '["front_image", "side_image"]')
+    log = two_cameras(tmp_path / "log.hdf5", RobotSpec.load(robot), 4)
+    found = fit([log], robot, checkpoint, budget=Budget(steps=2), run=tmp_path / "run", batch=8, config=SMALL)
+    assert list(found) == ["front_image", "side_image"]
+    front, side = robot / "tiny", robot / "tiny" / "side_image"
+    assert fingerprint(front) != fingerprint(side) and "camera: side_image" in (side / "README.md").read_text()
+    picture = np.zeros((32, 32, 3), np.uint8)
+    plans = [Planner.load(checkpoint, robot, camera=camera).plan({"front_image": picture, "side_image": picture + 90}, picture)
+             for camera in (None, "front_image", "side_image")]
+    assert np.array_equal(plans[0].actions, plans[1].actions) and not np.array_equal(plans[0].actions, plans[2].actions)
+    assert LatentPlanner.load(checkpoint, robot, camera="side_image").robot.camera == "side_image"
+    with pytest.raises(InputError, match=r"no camera 'roof_image'; .* names front_image, side_image"):
+        Planner.load(checkpoint, robot, camera="roof_image")
+    turned = robot_in(tmp_path / "turned", '["side_image", "front_image"]')
+    front.rename(turned / "tiny")
+    with pytest.raises(CheckpointError, match="fitted to the camera 'front_image', not 'side_image'"):
+        Planner.load(checkpoint, turned)
+
+
+def slowly(log: Path, robot: Path, checkpoint: Path, run: Path, pause: float) -> None:
+    torch.set_num_threads(1)
+    run.mkdir(exist_ok=True)
+    sys.stdout = sys.stderr = (run / "said").open("w")
+    assert loop.train.__kwdefaults__ is not None
+    loop.train.__kwdefaults__["save_seconds"] = 0.0
+    fitting.VALIDATE_EVERY, fitting.PATIENCE = 2, 3
+    scores = fitting.scores
+
+    def slow(*given):  # type: ignore[no-untyped-def]
+        time.sleep(pause)
+        return scores(*given)
+
+    fitting.scores = slow
+    fit([log], robot, checkpoint, budget=Budget(steps=16), run=run, batch=8, config=SMALL)
+
+
+def test_a_killed_fit_ends_as_if_it_had_never_been(checkpoint: Path, tmp_path: Path) -> None:
+    log = tiny.log(tmp_path / "log.hdf5", RobotSpec.load(ROBOT), episodes=10)
+    weights, cards = [], []
+    for name, kill in (("whole", False), ("killed", True)):
+        robot, run = robot_in(tmp_path / name / "rover"), tmp_path / name / "run"
+        if kill:
+            process = cluster.begin(slowly, log, robot, checkpoint, run, 0.3)
+            while not list((run / "state").glob("step-0000000[5-9]")) and process.is_alive():
+                time.sleep(0.01)
+            process.kill()
+            process.join()
+            assert process.exitcode == -signal.SIGKILL, (run / "said").read_text()[-2000:]
+            assert not (robot / "tiny").exists()
+        process = cluster.begin(slowly, log, robot, checkpoint, run, 0.0)
+        process.join()
+        assert process.exitcode == 0, (run / "said").read_text()[-2000:]
+        weights.append(fingerprint(robot / "tiny"))
+        cards.append(re.sub(r" in [\d.]+ minutes", "", (robot / "tiny" / "README.md").read_text()))
+    assert weights[0] == weights[1] and cards[0] == cards[1]
