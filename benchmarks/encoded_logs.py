@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from lamplan.errors import DataError
 from lamplan.lam import LatentActionModel
-from lamplan.logs import Episode, check_limits, open_log
+from lamplan.logs import Episode, episodes_of
 from lamplan.robot import RobotSpec
 
 
@@ -27,9 +27,8 @@ class EncodedEpisode:
 
 
 def encode_logs(paths: Sequence[Path], robot: RobotSpec, lam: LatentActionModel, device: str) -> list[EncodedEpisode]:
-    """Every episode of the logs, checked against the robot's limits and rate."""
-    episodes = [episode for path in paths for episode in open_log(path)]
-    return [_encode(episode, robot, lam, device) for episode in tqdm(episodes, desc="encode logs", unit="episode")]
+    """The episodes of the logs that are this robot's, at its rate."""
+    return [_encode(episode, robot, lam, device) for episode in tqdm(episodes_of(paths, robot), desc="encode logs", unit="episode")]
 
 
 def split(episodes: list[EncodedEpisode], share: float = 0.1) -> tuple[list[EncodedEpisode], list[EncodedEpisode]]:
@@ -85,7 +84,6 @@ def sample_clips(episodes: list[EncodedEpisode], batch: int, frames: int, rng: n
 
 @torch.inference_mode()
 def _encode(episode: Episode, robot: RobotSpec, lam: LatentActionModel, device: str) -> EncodedEpisode:
-    check_limits(episode, robot)
     images = torch.from_numpy(episode.frames(robot.camera)).to(device)
     features = torch.cat([lam.encode(part) for part in images.split(64)]).half()
     actions = torch.as_tensor(robot.differences(episode.states), dtype=torch.float32, device=device)

@@ -18,7 +18,7 @@ from lamplan.controllers import load_controller
 from lamplan.costs import GoalCost, Goals
 from lamplan.errors import DataError
 from lamplan.lam import LatentActionModel
-from lamplan.logs import Episode, check_limits, open_log
+from lamplan.logs import Episode, episodes_of
 from lamplan.report.bootstrap import bootstrap_mean
 from lamplan.report.energy import plot_energy
 from lamplan.robot import RobotSpec
@@ -128,13 +128,10 @@ def energy_check(log: Path, robot: Path, checkpoint: Path, out: Path, *, episode
     several of each. Writes `out/energy.png`. Raises DataError where the log is not of this robot.
     """
     lam, spec = LatentActionModel.load(checkpoint), RobotSpec.load(robot, camera)
-    every = open_log(log)
+    every = episodes_of([log], spec)
+    if not every:
+        raise DataError(f"{log} holds no episode to check on.")
     chosen = [every[i] for i in (split(len(every)).test if len(every) > 1 else range(len(every)))]
-    chosen = [episode for episode in chosen if len(episode) > 1]
-    if not chosen:
-        raise DataError(f"{log} holds no episode of two steps or more to check on.")
-    for episode in chosen:
-        check_limits(episode, spec)
     steps = min(lam.config.max_stride, min(map(len, chosen)) - 1)
     dynamics = LatentDynamics(lam, load_controller(robot, checkpoint, lam, spec))
     return energy_of(dynamics, spec, chosen, steps, out, count=episodes, seed=seed)

@@ -5,6 +5,7 @@ from lamplan.logs.episode import Episode
 from lamplan.logs.lerobot_writer import LeRobotWriter
 from lamplan.logs.open import open_log
 from lamplan.logs.record import open_writer
+from lamplan.logs.select import episodes_of
 from lamplan.logs.writer import LogWriter
 
-__all__ = ["Episode", "LeRobotWriter", "LogWriter", "check_limits", "open_log", "open_writer"]
+__all__ = ["Episode", "LeRobotWriter", "LogWriter", "check_limits", "episodes_of", "open_log", "open_writer"]

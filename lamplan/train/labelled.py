@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from lamplan.errors import DataError, InputError
 from lamplan.lam import LatentActionModel
-from lamplan.logs import Episode, check_limits, open_log
+from lamplan.logs import Episode, episodes_of
 from lamplan.robot import RobotSpec
 
 HELD_OUT_SHARE = 0.1
@@ -96,14 +96,10 @@ class MotionPairs:
 
 def open_episodes(logs: Sequence[Path], spec: RobotSpec) -> list[Episode]:
     """The episodes of all logs, each checked to be of this robot."""
-    episodes = [episode for log in logs for episode in open_log(log)]
+    episodes = episodes_of(logs, spec)
     if len(episodes) < 2:
         raise DataError(f"{', '.join(map(str, logs))} holds {len(episodes)} episode: at least 2 are needed, "
                         "one to fit to and one held out.")
-    for episode in episodes:
-        check_limits(episode, spec)
-        if len(episode) < 2:
-            raise DataError(f"{episode.source} has {len(episode)} step: there is no motion in it; leave this episode out.")
     return episodes
 
 

@@ -1,0 +1,47 @@
+"""What a controller learns from: the robot's own episodes, at its rate."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lamplan.errors import DataError
+from lamplan.logs import LogWriter, episodes_of
+from lamplan.robot import RobotSpec
+from tests.logs.helpers import episode, spec
+
+
+def written(path: Path, robot: RobotSpec, count: int, bad: tuple[int, ...] = ()) -> Path:
+    with LogWriter(path, robot=robot, env_name="table") as log:
+        for number in range(count):
+            frames, states, actions = episode(number)
+            if number in bad:
+                states = states.copy()
+                states[3, 0] += 5.0
+            log.write_episode(frames, states, actions)
+    return path
+
+
+def test_one_bad_episode_among_many_is_named_and_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    log = written(tmp_path / "log.hdf5", spec(), 20, bad=(7,))
+    assert [one.source.rsplit("_")[-1] for one in episodes_of([log], spec())] == [str(i) for i in range(20) if i != 7]
+    assert "left out" in (told := "".join(capsys.readouterr())) and "demo_7" in told and "beyond panda's limits" in told
+
+
+def test_a_log_with_more_bad_episodes_than_by_accident_is_refused(tmp_path: Path) -> None:
+    log = written(tmp_path / "log.hdf5", spec(), 20, bad=(7, 8))
+    with pytest.raises(DataError, match=r"demo_7.*beyond panda's limits.*2 of 20 episodes"):
+        episodes_of([log], spec())
+    with pytest.raises(DataError, match="beyond panda's limits"):
+        episodes_of([written(tmp_path / "one.hdf5", spec(), 1, bad=(0,))], spec())
+
+
+def test_a_faster_log_is_read_at_the_robots_rate_and_a_slower_one_refused(tmp_path: Path) -> None:
+    fast = replace(spec(), rate_hz=8.0)
+    log = written(tmp_path / "fast.hdf5", fast, 3)
+    slow, = (one for one in episodes_of([log], spec())[:1])
+    whole = episodes_of([log], fast)[0]
+    assert slow.rate_hz == 4.0 and np.array_equal(slow.states, whole.states[::2])
+    with pytest.raises(DataError, match="8 Hz, but panda acts at 16 Hz"):
+        episodes_of([log], replace(spec(), rate_hz=16.0))
