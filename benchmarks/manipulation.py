@@ -1,7 +1,7 @@
 """The arm: how far its plans lie from the truth (DROID protocol, paper section 6.1) and how well they work in closed loop.
 
-Open loop: H = 3, 300 samples, 15 iterations, 10 elites, 64 held-out episodes. Closed loop: receding horizon with a smaller, stated search:
-`lam_in_domain_realtime` plans with the defaults of `LatentPlanner`. On 2 cores the full open-loop search takes minutes per
+Open loop: H = 3, 300 samples, 15 iterations, 10 elites, 64 held-out episodes. Closed loop: receding horizon with a smaller, stated search,
+and `lam_in_domain_realtime` with the defaults of `LatentPlanner`. On 2 cores the full open-loop search takes minutes per
 episode; see --quick, --samples and --rows.
 """
 

@@ -83,8 +83,8 @@ class Dynamics(Protocol):
 class WorldModelDynamics:
     """A world model driven by real actions through an `ActionMap`; imagined frames keep their keys and values.
 
-    With a `precision` of bf16 it imagines with a copy of the weights in bf16. On the shipped model that moves an imagined frame by
-    about a hundredth of what the frame itself changed by.
+    With a `precision` of bf16 it imagines with a copy of the weights in bf16. On the shipped model that moves an imagined frame by 1.5 % of
+    the change that it shows, 5.4 % at most.
     """
 
     def __init__(self, lam: LatentActionModel, world_model: WorldModel, action_map: ActionMap, precision: Precision = "fp32") -> None:
