@@ -123,7 +123,7 @@ def matrix_rate(device: str, dtype: torch.dtype, seconds: float = 1.0) -> float:
     a, b = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
     best, begun = 0.0, time.perf_counter()
     while time.perf_counter() - begun < seconds:
-        best = max(best, 2 * size**3 / timed(lambda: a @ b, device))
+        best = max(best, 2 * size**3 / timed_both(lambda: a @ b, device)[1])
     return best
 
 
@@ -138,6 +138,14 @@ def timed(work: Callable[[], object], device: str) -> float:
     return time.perf_counter() - begun
 
 
+def timed_both(work: Callable[[], object], device: str) -> tuple[float, float]:
+    """Seconds that `work` takes on the clock, and those that the machine was busy with it: on a CPU processor time over threads, which
+    other programs prolong far less; on an accelerator the same seconds."""
+    begun = time.process_time()
+    seconds = timed(work, device)
+    return seconds, (time.process_time() - begun) / torch.get_num_threads() if device == "cpu" else seconds
+
+
 def picture(lam: LatentActionModel, episodes: int, seed: int) -> np.ndarray:
     size = lam.config.encoder.image_size
     return np.random.default_rng(seed).integers(0, 256, (episodes, size, size, 3), dtype=np.uint8)
@@ -147,30 +155,26 @@ def full(exact: LatentDynamics, rounded: LatentDynamics, robot: RobotSpec, searc
          run: Run) -> None:
     """One episode with the whole budget, by this planner and by the reference, each in fp32 and bf16.
 
-    The ways take turns, so that whatever else the machine is doing falls on all of them. `processor_time` is what this process got of
-    it, which other programs prolong far less than a plan's time on the clock.
+    The ways take turns, so that whatever else the machine is doing falls on all of them; ratios are of `busy_time` (`timed_both`).
     """
     device = str(exact.device)
     obs, goal = picture(exact.lam, 1, run.seed), picture(exact.lam, 1, run.seed + 1)
     ways: dict[str, Planner | Reference] = {f"this planner, {d.precision}": Planner(d, robot, search) for d in (exact, rounded)}
     ways |= {f"reference, {name}": Reference(PrefixDynamics(exact, name == "bf16"), robot, search) for name in DTYPES}
-    times: dict[str, list[float]] = {name: [] for name in ways}
-    processor: dict[str, list[float]] = {name: [] for name in ways}
+    times: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
     for _ in tqdm(range(repeats), desc="one episode, every way"):
         for name, way in ways.items():
-            begun = time.process_time()
-            times[name].append(timed(partial(way.plan, obs, goal), device))
-            processor[name].append(time.process_time() - begun)
+            times[name].append(timed_both(partial(way.plan, obs, goal), device))
     counted = plan_flops(exact, robot, search)
-    own = min(times["this planner, bf16"])
-    for name, seconds in times.items():
-        run.results.add(name, "one episode", "plan_time", "s", np.array(seconds))
-        run.results.add(name, "one episode", "processor_time", "s", np.array(processor[name]))
-        run.results.add(name, "one episode", "times as long", "1", np.array([min(seconds) / own]))
+    busy = {name: min(seconds for _, seconds in both) for name, both in times.items()}
+    for name, both in times.items():
+        for metric, seconds in zip(("plan_time", "busy_time"), np.array(both).T, strict=True):
+            run.results.add(name, "one episode", metric, "s", seconds)
+        run.results.add(name, "one episode", "times as long", "1", np.array([busy[name] / busy["this planner, bf16"]]))
     for precision, rate in rates.items():
         name = f"this planner, {precision}"
         run.results.add(name, "one episode", "counted", "TFLOP", np.array([counted / 1e12]))
-        run.results.add(name, "one episode", "share of the matrix rate", "1", np.array([counted / min(times[name]) / rate]))
+        run.results.add(name, "one episode", "share of the matrix rate", "1", np.array([counted / busy[name] / rate]))
         run.results.add(name, "one episode", "peak_memory", "GiB", np.array([peak_gib(device)]))
     run.keep()
 
