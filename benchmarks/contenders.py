@@ -29,7 +29,8 @@ from lamplan.rollout import Dynamics, LatentDynamics
 from lamplan.search import CEM
 from lamplan.weights import module_fingerprint
 
-STRIDING = ("lam_in_domain_stride", "lam_in_domain_latents")  # begin at proposals and imagine the whole horizon in one step
+OVER_LATENTS = ("lam_in_domain_latents", "lam_in_domain_realtime")  # the second with the search of the real-time mode, whatever the budget
+STRIDING = ("lam_in_domain_stride", *OVER_LATENTS)  # begin at proposals and imagine the whole horizon in one step
 PLANNERS = ("lam_in_domain", "lam_in_domain_proposals", *STRIDING, "lam_wild", "action_labelled", "oracle")
 ROWS = ("zero", "random", "prior", "behaviour_mean", "regression", "proposal", *PLANNERS)
 ENCODE_CHUNK = 64
@@ -157,7 +158,8 @@ class Contenders:
         if name == "lam_in_domain_stride":
             return Planner(dynamics, self.searched, search, proposals=True, stride=self.horizon)
         assert isinstance(dynamics, LatentDynamics)
-        return LatentPlanner(dynamics, dynamics.controller, self.searched, search, stride=self.horizon)
+        over_latents = "realtime" if name == "lam_in_domain_realtime" else search
+        return LatentPlanner(dynamics, dynamics.controller, self.searched, over_latents, stride=self.horizon)
 
     @property
     def _search_steps(self) -> int:

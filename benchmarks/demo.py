@@ -24,7 +24,7 @@ from lamplan.report import Results, table
 from lamplan.report.html import write_report
 from lamplan.report.results import current_commit, describe_device
 
-ARM_ROWS = ["zero", "random", "lam_in_domain_proposals", "lam_in_domain_latents"]
+ARM_ROWS = ["zero", "random", "lam_in_domain_proposals", "lam_in_domain_realtime"]
 ROVER_ROWS = ["zero", "random", "prior", "lam_in_domain"]
 ARM_EPISODES, ARM_SEARCH = 8, SearchBudget(96, 6, 10)
 REACHES, REACH_SEARCH = 2, SearchBudget(96, 5, 10)
@@ -69,7 +69,7 @@ def demo_arm(robot: Path, checkpoint: Path, out: Path) -> Run:
     run = begin("demo (Panda)", out, open_loop=str(ARM_SEARCH), reach=str(REACH_SEARCH))
     manipulation.open_loop(Contenders(sources, manipulation.HORIZON, ARM_SEARCH, NO_ORACLE), ARM_ROWS, ARM_EPISODES, 0, run)
     contenders = Contenders(sources, manipulation.HORIZON, REACH_SEARCH, NO_ORACLE)
-    manipulation.closed_loop(contenders, ["zero", "lam_in_domain_latents"], "reach", REACHES, 0, run)
+    manipulation.closed_loop(contenders, ["zero", "lam_in_domain_realtime"], "reach", REACHES, 0, run)
     return run
 
 

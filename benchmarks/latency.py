@@ -10,6 +10,7 @@ import argparse
 import resource
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -18,21 +19,24 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
-from benchmarks.options import guarded, positive_int
+from benchmarks.options import chosen, guarded, positive_int
 from benchmarks.prefix_dynamics import PrefixDynamics
 from benchmarks.run import Run
+from benchmarks.soak import soak
 from lamplan.controllers import load_controller, new_controller
 from lamplan.lam import LAMConfig, LatentActionModel
+from lamplan.latent_planner import LatentPlanner
 from lamplan.latents import NoisyConfig
 from lamplan.models.controller import ControllerConfig
 from lamplan.models.encoder import EncoderConfig
 from lamplan.models.inverse_dynamics import InverseDynamicsConfig
 from lamplan.models.world_model import WorldModelConfig
 from lamplan.planner import Planner
+from lamplan.presets import preset
 from lamplan.report import Results
 from lamplan.report.results import describe_device
 from lamplan.robot import RobotSpec
-from lamplan.rollout import LatentDynamics
+from lamplan.rollout import DTYPES, LatentDynamics
 from lamplan.search import CEM
 
 # ViT-L everywhere, 256 tokens, two frames of context: the sizes of the paper. Its weights are not public, so these are random.
@@ -41,6 +45,7 @@ PAPER = LAMConfig(
     inverse_dynamics=InverseDynamicsConfig(width=1024, depth=4, heads=16),
     world_model=WorldModelConfig(width=1024, depth=24, heads=16, context=2, max_frames=16))
 MATRIX = {"cpu": 1024, "cuda": 8192}
+PARTS = ("full", "batches", "deadline", "soak")
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -50,34 +55,54 @@ def main(argv: list[str] | None = None) -> None:
                         help="`paper` has random weights of the paper's sizes")
     parser.add_argument("--checkpoint", type=Path, default=Path("checkpoints/wild-small"))
     parser.add_argument("--robot", type=Path, default=Path("controllers/panda"))
-    parser.add_argument("--samples", type=positive_int, default=300)
-    parser.add_argument("--iterations", type=positive_int, default=15)
-    parser.add_argument("--horizon", type=positive_int, default=3)
+    parser.add_argument("--part", default="full,batches,deadline", help=f"comma-separated, of: {', '.join(PARTS)}")
+    parser.add_argument("--search", default="paper", help="settings by name; their samples, iterations and horizon may be replaced")
+    parser.add_argument("--samples", type=positive_int)
+    parser.add_argument("--iterations", type=positive_int)
+    parser.add_argument("--horizon", type=positive_int)
     parser.add_argument("--repeats", type=positive_int, default=3, help="plans of the full budget, by each way of planning")
     parser.add_argument("--batches", default="1,4,16", help="episodes planned at once")
     parser.add_argument("--batch-samples", type=positive_int, default=32, help="candidates an iteration, for plans of several episodes")
     parser.add_argument("--deadline", type=float, default=0.25, help="seconds")
     parser.add_argument("--deadline-plans", type=positive_int, default=100)
-    parser.add_argument("--soak", type=int, default=0, help="small plans in a row, to see whether memory or latency drift")
+    parser.add_argument("--soak", type=positive_int, default=10_000, help="plans of the real-time mode in a row, of the part `soak`; "
+                        "with the same --out it goes on where it was stopped")
+    parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32", help="of all parts but `full`, which shows both")
+    parser.add_argument("--threads", type=positive_int, help="CPU threads (default: torch's choice)")
+    parser.add_argument("--note", default="", help="what else the machine was doing, for the record")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args(argv)
+    parts = chosen(args.part, PARTS, "part")
     torch.manual_seed(args.seed)
-    dynamics, robot = model(args.preset, args.checkpoint, args.robot, args.device)
-    search = CEM(args.samples, args.iterations, min(10, args.samples), args.horizon)
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    exact, robot = model(args.preset, args.checkpoint, args.robot, args.device)
+    rounded = LatentDynamics(exact.lam, exact.controller, "bf16")
+    dynamics = exact if args.precision == "fp32" else rounded
+    named = preset(args.search).search
+    samples = args.samples or named.samples
+    search = replace(named, samples=samples, iterations=args.iterations or named.iterations, elites=min(named.elites, samples),
+                     horizon=args.horizon or named.horizon)
     results = Results.begin("latency", args.seed, describe_device(args.device), argv, preset=args.preset, threads=torch.get_num_threads(),
-                            search=f"{args.samples} x {args.iterations} x H{args.horizon}")
+                            search=f"{samples} x {search.iterations} x H{search.horizon}", precision=args.precision,
+                            **({"note": args.note} if args.note else {}))
     run = Run(results, args.out, 1)
-    rates = {name: matrix_rate(args.device, dtype) for name, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16))}
+    rates = {name: matrix_rate(args.device, dtype) for name, dtype in DTYPES.items()}
     for name, rate in rates.items():
         results.add(f"matrix product, {name}", "machine", "rate", "TFLOP/s", np.array([rate / 1e12]))
-    full(dynamics, robot, search, rates["fp32"], args.repeats, run)
-    batches(dynamics, robot, CEM(args.batch_samples, 3, min(10, args.batch_samples), args.horizon),
-            [int(b) for b in args.batches.split(",")], run)
-    deadline(dynamics, robot, search, args.deadline, args.deadline_plans, run)
-    if args.soak:
-        soak(dynamics, robot, args.soak, run)
+    if "full" in parts:
+        full(exact, rounded, robot, search, rates, args.repeats, run)
+    if "batches" in parts:
+        batches(dynamics, robot, replace(search, samples=args.batch_samples, iterations=3, elites=min(10, args.batch_samples)),
+                [int(b) for b in args.batches.split(",")], run)
+    if "deadline" in parts:
+        deadline(dynamics, robot, search, args.deadline, args.deadline_plans, run)
+    if "soak" in parts:
+        longest = dynamics.lam.config.max_stride
+        planner = LatentPlanner(dynamics, dynamics.controller, robot, stride=longest)
+        soak(planner, picture(dynamics.lam, 2, args.seed), args.soak, run)
     run.finish()
 
 
@@ -98,7 +123,7 @@ def matrix_rate(device: str, dtype: torch.dtype, seconds: float = 1.0) -> float:
     a, b = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
     best, begun = 0.0, time.perf_counter()
     while time.perf_counter() - begun < seconds:
-        best = max(best, 2 * size**3 / timed(lambda: a @ b, device))
+        best = max(best, 2 * size**3 / timed_both(lambda: a @ b, device)[1])
     return best
 
 
@@ -113,26 +138,44 @@ def timed(work: Callable[[], object], device: str) -> float:
     return time.perf_counter() - begun
 
 
+def timed_both(work: Callable[[], object], device: str) -> tuple[float, float]:
+    """Seconds that `work` takes on the clock, and those that the machine was busy with it: on a CPU processor time over threads, which
+    other programs prolong far less; on an accelerator the same seconds."""
+    begun = time.process_time()
+    seconds = timed(work, device)
+    return seconds, (time.process_time() - begun) / torch.get_num_threads() if device == "cpu" else seconds
+
+
 def picture(lam: LatentActionModel, episodes: int, seed: int) -> np.ndarray:
     size = lam.config.encoder.image_size
     return np.random.default_rng(seed).integers(0, 256, (episodes, size, size, 3), dtype=np.uint8)
 
 
-def full(dynamics: LatentDynamics, robot: RobotSpec, search: CEM, rate: float, repeats: int, run: Run) -> None:
-    """One episode with the whole budget, by this planner and by the reference in fp32 and bf16."""
-    device = str(dynamics.device)
-    obs, goal = picture(dynamics.lam, 1, run.seed), picture(dynamics.lam, 1, run.seed + 1)
-    ways: dict[str, Planner | Reference] = {"this planner, fp32": Planner(dynamics, robot, search)}
-    ways |= {f"reference, {name}": Reference(PrefixDynamics(dynamics, name == "bf16"), robot, search) for name in ("fp32", "bf16")}
-    times = {name: [timed(partial(way.plan, obs, goal), device) for _ in tqdm(range(repeats), desc=name)] for name, way in ways.items()}
-    counted = plan_flops(dynamics, robot, search)
-    own = min(times["this planner, fp32"])
-    for name, seconds in times.items():
-        run.results.add(name, "one episode", "plan_time", "s", np.array(seconds))
-        run.results.add(name, "one episode", "times as long", "1", np.array([min(seconds) / own]))
-    run.results.add("this planner, fp32", "one episode", "counted", "TFLOP", np.array([counted / 1e12]))
-    run.results.add("this planner, fp32", "one episode", "share of the matrix rate", "1", np.array([counted / own / rate]))
-    run.results.add("this planner, fp32", "one episode", "peak_memory", "GiB", np.array([peak_gib(device)]))
+def full(exact: LatentDynamics, rounded: LatentDynamics, robot: RobotSpec, search: CEM, rates: dict[str, float], repeats: int,
+         run: Run) -> None:
+    """One episode with the whole budget, by this planner and by the reference, each in fp32 and bf16.
+
+    The ways take turns, so that whatever else the machine is doing falls on all of them; ratios are of `busy_time` (`timed_both`).
+    """
+    device = str(exact.device)
+    obs, goal = picture(exact.lam, 1, run.seed), picture(exact.lam, 1, run.seed + 1)
+    ways: dict[str, Planner | Reference] = {f"this planner, {d.precision}": Planner(d, robot, search) for d in (exact, rounded)}
+    ways |= {f"reference, {name}": Reference(PrefixDynamics(exact, name == "bf16"), robot, search) for name in DTYPES}
+    times: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
+    for _ in tqdm(range(repeats), desc="one episode, every way"):
+        for name, way in ways.items():
+            times[name].append(timed_both(partial(way.plan, obs, goal), device))
+    counted = plan_flops(exact, robot, search)
+    busy = {name: min(seconds for _, seconds in both) for name, both in times.items()}
+    for name, both in times.items():
+        for metric, seconds in zip(("plan_time", "busy_time"), np.array(both).T, strict=True):
+            run.results.add(name, "one episode", metric, "s", seconds)
+        run.results.add(name, "one episode", "times as long", "1", np.array([busy[name] / busy["this planner, bf16"]]))
+    for precision, rate in rates.items():
+        name = f"this planner, {precision}"
+        run.results.add(name, "one episode", "counted", "TFLOP", np.array([counted / 1e12]))
+        run.results.add(name, "one episode", "share of the matrix rate", "1", np.array([counted / busy[name] / rate]))
+        run.results.add(name, "one episode", "peak_memory", "GiB", np.array([peak_gib(device)]))
     run.keep()
 
 
@@ -182,33 +225,20 @@ def deadline(dynamics: LatentDynamics, robot: RobotSpec, search: CEM, seconds: f
     """How well a deadline is kept once warm, with the whole budget asked for, and how much of it there was time for."""
     planner = Planner(dynamics, robot, search, proposals=True)
     planner.warmup(deadline_s=seconds, image=picture(dynamics.lam, 1, 9)[0], plans=5)
-    took, iterations = [], []
+    took, iterations, processor = [], [], []
     for i in tqdm(range(plans), desc=f"plans within {seconds:g} s"):
         obs, goal = picture(dynamics.lam, 1, 2 * i), picture(dynamics.lam, 1, 2 * i + 1)
-        begun = time.perf_counter()
+        begun, worked = time.perf_counter(), time.process_time()
         plan = planner.plan(obs, goal, seed=i, deadline_s=seconds)
         took.append(time.perf_counter() - begun)
+        processor.append(time.process_time() - worked)
         iterations.append(len(plan.cost_curve))
     name = f"deadline {seconds:g} s"
     run.results.add(name, "deadline", "plan_time", "s", np.array(took))
     for quantile in (50, 99):
         run.results.add(f"{name}, p{quantile}", "deadline", "plan_time_quantile", "s", np.array([np.percentile(took, quantile)]))
+    run.results.add(name, "deadline", "processor_time", "s", np.array(processor))
     run.results.add(name, "deadline", "iterations", "1", np.array(iterations))
-    run.keep()
-
-
-def soak(dynamics: LatentDynamics, robot: RobotSpec, plans: int, run: Run) -> None:
-    """Many small plans: time and memory of the first and the last tenth."""
-    planner = Planner(dynamics, robot, CEM(4, 1, 2, 1), warm_start=True)
-    obs, goal = picture(dynamics.lam, 1, 0), picture(dynamics.lam, 1, 1)
-    took, memory = [], []
-    for i in tqdm(range(plans), desc="soak"):
-        took.append(timed(partial(planner.plan, obs, goal, seed=i), str(dynamics.device)))
-        memory.append(peak_gib(str(dynamics.device)))
-    tenth = max(1, plans // 10)
-    for name, part in (("first tenth", slice(tenth)), ("last tenth", slice(-tenth, None))):
-        run.results.add(name, f"{plans} plans in a row", "plan_time", "s", np.array(took[part]))
-        run.results.add(name, f"{plans} plans in a row", "peak_memory", "GiB", np.array(memory[part]))
     run.keep()
 
 

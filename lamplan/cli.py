@@ -74,9 +74,11 @@ def _parser() -> argparse.ArgumentParser:
     plan.add_argument("goal", type=Path, nargs="+", help="the goal image, or sub-goals in the order in which they are to be reached")
     plan.add_argument("--robot", required=True, help="a folder with robot.toml, or its name under controllers/")
     plan.add_argument("--checkpoint", type=Path, default=Path("checkpoints/wild-small"))
-    plan.add_argument("--samples", type=int, default=300)
-    plan.add_argument("--iterations", type=int, default=15)
-    plan.add_argument("--horizon", type=int, default=3)
+    plan.add_argument("--search", default="paper", metavar="NAME",
+                      help="settings by name (default: paper, 300 samples x 15 iterations x 3 steps; realtime: over latent actions)")
+    for name in ("samples", "iterations", "horizon"):
+        plan.add_argument(f"--{name}", type=int, help="instead of that search's own")
+    plan.add_argument("--precision", choices=["fp32", "bf16"], default="fp32", help="of imagined frames (default: fp32)")
     plan.add_argument("--seed", type=int, default=0)
     plan.add_argument("--proposals", action="store_true", help="begin the search where the inverse dynamics model sees the goal")
     plan.add_argument("--deadline", type=float, metavar="SECONDS", help="end the search in time for the plan to be there after so long")
@@ -146,12 +148,19 @@ def _fit(options: argparse.Namespace) -> None:
 
 def _plan(options: argparse.Namespace) -> None:
     from lamplan.images import read_image
+    from lamplan.latent_planner import LatentPlanner
     from lamplan.planner import Planner
-    from lamplan.search import CEM
+    from lamplan.presets import preset
 
-    search = CEM(samples=options.samples, iterations=options.iterations, horizon=options.horizon, elites=min(10, options.samples))
-    planner = Planner.load(options.checkpoint, robot_folder(options.robot), search=search, seed=options.seed,
-                           proposals=options.proposals)
+    named = preset(options.search)
+    given = {name: value for name in ("samples", "iterations", "horizon") if (value := getattr(options, name)) is not None}
+    elites = min(named.search.elites, given.get("samples", named.search.samples))
+    search = replace(named.search, **given, elites=elites)
+    common = {"cost": named.cost, "seed": options.seed, "precision": options.precision}
+    if options.search == "realtime":
+        planner: Planner = LatentPlanner.load(options.checkpoint, robot_folder(options.robot), search, **common)
+    else:
+        planner = Planner.load(options.checkpoint, robot_folder(options.robot), search, proposals=options.proposals, **common)
     obs, goals = read_image(options.obs), [read_image(path) for path in options.goal]
     if options.deadline is not None:
         planner.warmup(options.deadline, obs)

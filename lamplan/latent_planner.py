@@ -16,7 +16,7 @@ from lamplan.limits import Limits
 from lamplan.models.controller import Controller
 from lamplan.planner import Constraint, Planner, check_stride
 from lamplan.robot import RobotSpec
-from lamplan.rollout import Past, WorldModelDynamics
+from lamplan.rollout import Past, Precision, WorldModelDynamics
 from lamplan.search import Found, Search, SearchSpace, box
 
 FARTHEST = 3.0
@@ -48,23 +48,29 @@ class LatentPlanner(Planner):
     The latents' normal distribution in the robot's logs is the prior: the search begins at its mean, or, with `proposals`, at the
     latent inferred between here and the goal. The robot's limits hold for the answer; its candidates are no real actions, so a
     constraint on actions is refused, and so is an action that is already running.
+
+    Its defaults are the real-time mode, for a closed loop: one latent for as many steps as the model has learned, and few candidates
+    around the inferred one.
     """
 
-    def __init__(self, dynamics: WorldModelDynamics, controller: Controller, robot: RobotSpec, search: Search | None = None,
+    def __init__(self, dynamics: WorldModelDynamics, controller: Controller, robot: RobotSpec, search: Search | str = "realtime",
                  seed: int = 0, proposals: bool = True, cost: GoalCost | None = None, stride: int = 1) -> None:
         self.real, self.controller = dynamics, controller
         self.map = Whitened(controller)
-        inner = WorldModelDynamics(dynamics.lam, dynamics.world_model, self.map)
+        inner = WorldModelDynamics(dynamics.lam, dynamics.world_model, self.map, dynamics.precision)
         super().__init__(inner, robot, search, seed, proposals=proposals, cost=cost, stride=stride)
 
     @classmethod
-    def load(cls, checkpoint: str | Path, robot: str | Path, search: Search | None = None, seed: int = 0,  # type: ignore[override]
-             proposals: bool = True, cost: GoalCost | None = None, stride: int = 1, device: str = "cpu",
-             camera: str | None = None) -> LatentPlanner:
+    def load(cls, checkpoint: str | Path, robot: str | Path, search: Search | str = "realtime",  # type: ignore[override]
+             seed: int = 0, proposals: bool = True, cost: GoalCost | None = None, stride: int | None = None, device: str = "cpu",
+             camera: str | None = None, precision: Precision = "fp32") -> LatentPlanner:
+        """As `Planner.load`. The stride is by default the longest that the model has learned."""
         lam, spec = LatentActionModel.load(checkpoint).to(device), RobotSpec.load(robot, camera)
+        stride = stride or lam.config.max_stride
         check_stride(lam, stride)
         controller = load_controller(robot, checkpoint, lam, spec).to(device)
-        return cls(WorldModelDynamics(lam, lam.world_model, controller), controller, spec, search, seed, proposals, cost, stride)
+        dynamics = WorldModelDynamics(lam, lam.world_model, controller, precision)
+        return cls(dynamics, controller, spec, search, seed, proposals, cost, stride)
 
     def _refuse(self, constraint: Constraint | None, running: Any) -> None:
         if constraint is not None or running is not None:

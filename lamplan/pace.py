@@ -35,7 +35,7 @@ def free_bytes(device: torch.device) -> int:
 
 @dataclass
 class Pace:
-    """Seconds per candidate and for the rest of a plan, as this planner has seen them; slow to forget a slow one."""
+    """Seconds per candidate, and from a search's last iteration to the plan, as this planner has seen them; slow to forget a slow one."""
 
     candidate_s: float = 0.0
     finish_s: float = 0.0
@@ -64,7 +64,7 @@ class Deadline:
     begun: float
     seconds: float | None
     pace: Pace
-    last_iteration: float = field(default_factory=time.perf_counter)
+    last_iteration: float = field(default_factory=lambda: time.perf_counter())
     longest: float = 0.0
 
     @property
@@ -81,3 +81,8 @@ class Deadline:
         now = time.perf_counter()
         self.longest, self.last_iteration = max(self.longest, now - self.last_iteration), now
         return self.left_s < self.longest
+
+    def plan_over(self) -> None:
+        """Called when the plan is there. What came after the last iteration, the search's own look at its answer included, is the rest
+        that the next plan must leave time for."""
+        self.pace.saw_finish(time.perf_counter() - self.last_iteration)

@@ -18,10 +18,11 @@ from lamplan.errors import InputError
 from lamplan.lam import LatentActionModel
 from lamplan.limits import Limits
 from lamplan.pace import Deadline, Pace, most_in_flight
+from lamplan.presets import settings
 from lamplan.ranks import split_over_ranks
 from lamplan.robot import RobotSpec
-from lamplan.rollout import Dynamics, LatentDynamics, Past, costs_of
-from lamplan.search import CEM, Found, Search, SearchSpace
+from lamplan.rollout import Dynamics, LatentDynamics, Past, Precision, costs_of
+from lamplan.search import Found, Search, SearchSpace
 
 NEAR_LIMIT = 0.01
 """An action this share of its range from a limit counts as at the limit."""
@@ -65,12 +66,16 @@ class Plan:
 
 
 class Planner:
-    """Model-predictive control in feature space: searches the actions whose imagined outcome looks most like the goal."""
+    """Model-predictive control in feature space: searches the actions whose imagined outcome looks most like the goal.
 
-    def __init__(self, dynamics: Dynamics, robot: RobotSpec, search: Search | None = None, seed: int = 0, warm_start: bool = False,
+    `search` is a method with its settings, or the name of some in `lamplan.presets`, which bring their own `cost` unless one is given.
+    """
+
+    def __init__(self, dynamics: Dynamics, robot: RobotSpec, search: Search | str = "paper", seed: int = 0, warm_start: bool = False,
                  proposals: bool = False, cost: GoalCost | None = None, stride: int = 1) -> None:
-        self.dynamics, self.robot, self.search, self.seed = dynamics, robot, search or CEM(), seed
-        self.warm_start, self.proposals, self.cost, self.stride = warm_start, proposals, cost or GoalCost(), stride
+        self.dynamics, self.robot, self.seed = dynamics, robot, seed
+        self.search, self.cost = settings(search, cost)
+        self.warm_start, self.proposals, self.stride = warm_start, proposals, stride
         if stride < 1 or (stride > 1 and robot.change is not None):
             raise InputError(f"a planner's stride is 1 or more, and 1 for a robot whose change of action is limited; found {stride}.")
         self.searched = robot.over(stride)
@@ -78,9 +83,9 @@ class Planner:
         self._pace = Pace()
 
     @classmethod
-    def load(cls, checkpoint: str | Path, robot: str | Path, search: Search | None = None, seed: int = 0,
+    def load(cls, checkpoint: str | Path, robot: str | Path, search: Search | str = "paper", seed: int = 0,
              warm_start: bool = False, proposals: bool = False, cost: GoalCost | None = None, stride: int = 1,
-             device: str = "cpu", camera: str | None = None) -> Planner:
+             device: str = "cpu", camera: str | None = None, precision: Precision = "fp32") -> Planner:
         """A planner from a checkpoint folder and a robot's folder, which holds `robot.toml` and a controller fitted to it.
 
         It looks through `camera`, by default the first that robot.toml names.
@@ -91,11 +96,13 @@ class Planner:
         With a `stride` one imagined step stands for so many of the robot's, which makes a plan so many times cheaper and longer: the
         search looks for the motion of `stride` steps, and the plan divides it among them. The model must have been trained for it
         (`max_stride` in its config.json).
+
+        A `precision` of bf16 imagines in bf16, which pays on a GPU and on a CPU that multiplies in it (AVX-512 BF16, AMX).
         """
         lam = LatentActionModel.load(checkpoint)
         spec = RobotSpec.load(robot, camera)
         check_stride(lam, stride)
-        dynamics = LatentDynamics(lam.to(device), load_controller(robot, checkpoint, lam, spec).to(device))
+        dynamics = LatentDynamics(lam.to(device), load_controller(robot, checkpoint, lam, spec).to(device), precision)
         return cls(dynamics, spec, search, seed, warm_start, proposals, cost, stride)
 
     def reset(self) -> None:
@@ -172,7 +179,7 @@ class Planner:
             cost_curve=found.curve[:, pick].cpu().numpy(), predicted=predicted.cpu().numpy()[pick], limit_active=at_limit[pick],
             timings={"encode_s": encoded - begun, "search_s": searched - encoded, "finish_s": time.perf_counter() - searched},
             names=self.robot.names)
-        self._pace.saw_finish(plan.timings["finish_s"])
+        deadline.plan_over()
         return plan
 
     def _refuse(self, constraint: Constraint | None, running: Any) -> None:

@@ -81,6 +81,7 @@ def test_damaged_checkpoints(tmp_path: Path, checkpoint: Path, capsys: pytest.Ca
 
 def test_missing_robot_image_and_log(tmp_path: Path, checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
     fails(capsys, ["plan", "a.png", "b.png", "--robot", "atlas", "--checkpoint", checkpoint], "no robot 'atlas'")
+    fails(capsys, ["plan", "a.png", "b.png", "--robot", "controllers/rover", "--search", "fastest"], "no search named 'fastest'", "paper")
     fails(capsys, ["fit", tmp_path / "none.hdf5", "--robot", "controllers/rover", "--checkpoint", checkpoint], "none.hdf5")
     (tmp_path / "bad.png").write_text("not a picture")
     robot = tmp_path / "robot"

@@ -47,7 +47,7 @@ class PointController:
 
 def planner(latents: int, **settings: Any) -> LatentPlanner:
     lam, arm = PointLAM(), replace(ROBOT, kind="arm")  # straight lines add up
-    dynamics = SimpleNamespace(lam=lam, world_model=PointModel())
+    dynamics = SimpleNamespace(lam=lam, world_model=PointModel(), precision="fp32")
     return LatentPlanner(dynamics, PointController(), arm, CEM(200, 10, 10, latents), stride=3 // latents, **settings)  # type: ignore[arg-type]
 
 

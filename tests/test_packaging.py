@@ -32,6 +32,7 @@ ROOMS = {
     "rollout": MODEL,
     "costs": {"errors"},
     "limits": {"errors", "robot"},
+    "presets": {"errors", "costs", "search"},
     "pace": MODEL | {"rollout"},
     "ranks": set(),
     "logs": PLAIN | {"files", "images", "video"},
@@ -39,8 +40,8 @@ ROOMS = {
     "checkup": PLAIN | {"logs", "report"},
     "energy": MODEL | {"controllers", "costs", "logs", "report", "robot", "rollout", "train"},
     "train": MODEL | {"controllers", "images", "rollout", "robot", "logs", "video", "corpus", "decoders", "report"},
-    "latent_planner": MODEL | {"controllers", "costs", "limits", "planner", "robot", "rollout", "search"},
-    "planner": MODEL | {"controllers", "costs", "images", "limits", "pace", "ranks", "rollout", "robot", "search", "report"},
+    "latent_planner": MODEL | {"controllers", "costs", "limits", "planner", "presets", "robot", "rollout", "search"},
+    "planner": MODEL | {"controllers", "costs", "images", "limits", "pace", "presets", "ranks", "rollout", "robot", "search", "report"},
 }
 # The face of the package gathers what a user imports; the command line may use everything.
 OPEN = {"__init__", "cli", "commands", "__main__"}

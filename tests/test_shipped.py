@@ -55,13 +55,27 @@ def test_the_arm_plans_over_latents_and_in_time(root: Path, play: tuple[str, np.
     if name != "panda":
         pytest.skip("a rover's plan of eight steps is longer than the strides that the model has learned")
     paths = root / CHECKPOINT, root / "controllers" / name
-    plan = LatentPlanner.load(*paths, CEM(16, 2, 4, horizon=1), stride=3).plan(frames[0], frames[3])
+    realtime = LatentPlanner.load(*paths)
+    assert realtime.search == CEM(16, 2, 4, horizon=1) and realtime.stride == 3
+    plan = realtime.plan(frames[0], frames[3])
     assert plan.actions.shape == (3, 7) and plan.cost < plan.start_cost
+    rounded = LatentPlanner.load(*paths, precision="bf16").plan(frames[0], frames[3])
+    np.testing.assert_allclose(rounded.actions.sum(0)[:3], plan.actions.sum(0)[:3], atol=0.02)  # metres
     planner = Planner.load(*paths, proposals=True)
     planner.warmup(deadline_s=0.5, plans=1)
     assert len(planner.plan(frames[0], frames[3], deadline_s=0.5).cost_curve) < 15
     with pytest.raises(InputError, match="stride of 4"):
         LatentPlanner.load(*paths, stride=4)
+
+
+def test_the_command_line_plans_in_real_time(root: Path, play: tuple[str, np.ndarray], tmp_path: Path,
+                                             capsys: pytest.CaptureFixture[str]) -> None:
+    name, frames = play
+    for file, frame in (("now.png", frames[0]), ("goal.png", frames[3])):
+        Image.fromarray(frame).save(tmp_path / file)
+    assert main(["plan", str(tmp_path / "now.png"), str(tmp_path / "goal.png"), "--robot", str(root / "controllers" / name),
+                 "--checkpoint", str(root / CHECKPOINT), "--search", "realtime", "--precision", "bf16"]) == 0
+    assert capsys.readouterr().out.startswith("Plan(3 steps")  # one latent for as many steps as the model has learned
 
 
 def test_the_command_line_plans_from_proposals(root: Path, play: tuple[str, np.ndarray], tmp_path: Path,

@@ -36,8 +36,8 @@ class Reader(nn.Module):
         return self.cross.keys_values(self.norm(tokens_BPD))
 
     def forward(self, x_BNI: Tensor, context: Context) -> Tensor:
-        """(B, N, in) to (B, N, out): N vectors each read from their B contexts."""
-        x = self.embed(x_BNI)
+        """(B, N, in) to (B, N, out): N vectors each read from their B contexts, in the precision of the weights."""
+        x = self.embed(x_BNI.to(self.head.weight.dtype))
         x = x + self.cross(self.query_norm(x), context)
         return self.head(x + self.mlp(x))
 

@@ -34,7 +34,8 @@ def dynamics() -> LatentDynamics:
         world_model=WorldModelConfig(width=24, depth=2, heads=2, context=2, max_frames=8)))
     controller = new_controller(ControllerConfig(width=24, depth=1, heads=2), lam, PANDA)
     for parameter in [*lam.parameters(), *controller.parameters()]:
-        torch.nn.init.normal_(parameter, std=0.1)  # zeroed heads would make every plan cost the same
+        # Zeroed heads would make every plan cost the same, and small ones nearly so: rounding would choose the elites.
+        torch.nn.init.normal_(parameter, std=0.4)
     return LatentDynamics(lam.eval(), controller.eval())
 
 

@@ -43,9 +43,10 @@ def test_the_budget_curve(tmp_path: Path) -> None:
 
 def test_latency(tmp_path: Path) -> None:
     home, out = checkpoint_and_robot(tmp_path, "panda"), tmp_path / "out"
-    latency.main(["--samples", "12", "--iterations", "2", "--repeats", "1", "--batches", "1,2", "--batch-samples", "4", "--deadline", "0.1",
-                  "--deadline-plans", "3", "--soak", "20", "--checkpoint", str(tmp_path / "checkpoint"), "--robot", str(home),
-                  "--out", str(out), "--device", "cpu"])
+    options = ["--samples", "12", "--iterations", "2", "--repeats", "1", "--batches", "1,2", "--batch-samples", "4", "--deadline", "0.1",
+               "--deadline-plans", "3", "--soak", "20", "--device", "cpu", "--checkpoint", str(tmp_path / "checkpoint"),
+               "--robot", str(home)]
+    latency.main([*options, "--part", ",".join(latency.PARTS), "--out", str(out)])
     results = Results.read(out)
     assert {row.task for row in results.rows} == {"machine", "one episode", "several episodes", "deadline", "20 plans in a row"}
     share = next(row.value for row in results.rows if row.metric == "share of the matrix rate")

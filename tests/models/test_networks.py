@@ -10,12 +10,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lamplan.costs import GoalCost, Goals
+from lamplan.errors import InputError
 from lamplan.lam import LAMConfig, LatentActionModel, resize
 from lamplan.latents import NoisyBottleneck, NoisyConfig
 from lamplan.models.controller import Controller, ControllerConfig
 from lamplan.models.encoder import Encoder, EncoderConfig
 from lamplan.models.inverse_dynamics import InverseDynamicsConfig
-from lamplan.models.layers import Attention, attend_also, grid_positions, rope_tables
+from lamplan.models.layers import Attention, attend, attend_also, grid_positions, rope_tables, rotate
 from lamplan.models.masked import MaskedConfig, MaskedPrediction
 from lamplan.models.world_model import WorldModel, WorldModelConfig
 from lamplan.rollout import LatentDynamics, costs_of
@@ -42,6 +43,18 @@ def test_rope_attention_depends_on_relative_positions_alone() -> None:
     x = torch.randn(1, 9, 24)
     here, there = (attention(x, rope_tables(grid_positions(1, 3, first), 12))[0] for first in (0, 5))
     torch.testing.assert_close(here, there)
+
+
+def test_rotation_turns_every_pair_by_its_tokens_angle() -> None:
+    x, angles = torch.randn(2, 3, 9, 12), torch.randn(9, 6)
+    turned = torch.view_as_complex(torch.stack(x.chunk(2, dim=-1), dim=-1).contiguous()) * torch.polar(torch.ones(9, 6), angles)
+    torch.testing.assert_close(rotate(x, (angles.cos(), angles.sin())), torch.cat([turned.real, turned.imag], dim=-1))
+
+
+def test_attention_in_bf16_is_that_in_fp32_but_for_its_rounding() -> None:
+    q, k, v = (torch.randn(6, 2, length, 8) for length in (5, 7, 7))
+    found = attend(q.bfloat16(), k.bfloat16(), v.bfloat16(), None)
+    torch.testing.assert_close(found.float(), attend(q, k, v, None), rtol=0.02, atol=0.03)
 
 
 def test_patchify_keeps_every_pixel_in_its_patch() -> None:
@@ -118,6 +131,21 @@ def test_rollout_with_shared_past_equals_plain_recomputation() -> None:
                     following = lam.predict(seen, torch.stack(z, dim=1))
                     torch.testing.assert_close(fast[b, n, h], following[0], rtol=1e-4, atol=1e-4)
                     seen = torch.cat([seen, following[:, None]], dim=1)
+
+
+@pytest.mark.parametrize("frames", [1, 3])
+def test_a_rollout_in_bf16_is_that_in_fp32_within_two_percent_of_the_motion(frames: int) -> None:
+    lam = scrambled(LatentActionModel(LAM))
+    controller = scrambled(Controller(ControllerConfig(width=24, depth=1, heads=2), 24, 4, 3, 8))
+    exact, quick = (LatentDynamics(lam, controller, precision) for precision in ("fp32", "bf16"))  # type: ignore[arg-type]
+    seen, actions = torch.randn(2, frames, 16, 24), torch.randn(2, 5, 3, 3)
+    with torch.no_grad():
+        expected, found = (dynamics.rollout(dynamics.start(seen), actions) for dynamics in (exact, quick))
+    assert found.dtype == torch.float32 and not torch.equal(found, expected)
+    assert (found - expected).norm() < 0.02 * (expected - seen[:, -1, None, None]).norm()
+    assert next(lam.parameters()).dtype == next(controller.parameters()).dtype == torch.float32  # the model itself is left alone
+    with pytest.raises(InputError, match="fp32 or bf16; found 'fp8'"):
+        LatentDynamics(lam, controller, "fp8")  # type: ignore[arg-type]
 
 
 def test_a_rollout_is_what_teacher_forcing_says_of_the_same_frames() -> None:

@@ -1,0 +1,88 @@
+"""The rules that keep a deadline, on a clock that stands still until it is moved."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from torch import Tensor
+
+from lamplan import CEM, Planner, pace, planner
+from lamplan.pace import Deadline, Pace
+from lamplan.rollout import Past
+from tests.test_planner import ROBOT, PointWorld, image
+
+
+class Clock:
+    now = 0.0
+
+    def perf_counter(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    for module in (pace, planner):
+        monkeypatch.setattr(module, "time", clock)
+    return clock
+
+
+def test_time_is_left_for_what_follows_the_last_iteration(clock: Clock) -> None:
+    held = Pace(candidate_s=0.01)
+    first = Deadline(0.0, 1.0, held, last_iteration=0.0)
+    clock.now = 0.6
+    first.iteration_over()
+    clock.now = 0.8  # the search looked at its answer, and the planner turned it into actions
+    first.plan_over()
+    assert held.finish_s == pytest.approx(0.2)
+    second = Deadline(1.0, 1.0, held, last_iteration=1.0)
+    clock.now = 1.75
+    assert second.left_s == pytest.approx(0.05)
+    assert second.time_for(4) and not second.time_for(6)
+
+
+def test_another_iteration_as_long_as_the_longest_must_fit(clock: Clock) -> None:
+    deadline = Deadline(0.0, 1.0, Pace(), last_iteration=0.0)
+    clock.now = 0.4
+    assert not deadline.iteration_over()
+    clock.now = 0.65
+    assert deadline.iteration_over()
+
+
+def test_without_a_deadline_there_is_always_time() -> None:
+    deadline = Deadline(0.0, None, Pace(candidate_s=9.0, finish_s=9.0))
+    assert deadline.time_for(10**6) and not deadline.iteration_over()
+
+
+def test_a_slow_portion_is_forgotten_slowly_and_portions_are_a_tenth_of_the_time() -> None:
+    held = Pace()
+    for seconds in (0.01, 0.04, 0.01):
+        held.saw_candidates(1, seconds)
+    assert held.candidate_s == pytest.approx(0.037)
+    assert held.in_flight(32, 1.0) == 2 and held.in_flight(32, None) == 32
+
+
+@pytest.mark.parametrize("spread", [0.0, 0.1, 0.2])
+def test_a_deadline_is_kept_within_a_tenth_on_a_machine_whose_speed_varies(clock: Clock, spread: float) -> None:
+    rng = np.random.default_rng(0)
+
+    class SteadyWorld(PointWorld):
+        def candidate_bytes(self, horizon: int) -> int:
+            return 1  # memory for all of them
+
+        def rollout(self, past: Past, actions: Tensor) -> Tensor:
+            clock.now += (0.006 + 0.008 * actions.shape[1]) * rng.lognormal(0.0, spread)
+            return super().rollout(past, actions)
+
+    robot = replace(ROBOT, prior_mean=np.zeros(3), prior_std=np.full(3, 0.2))
+    steady = Planner(SteadyWorld(), robot, CEM(300, 15, 10, 2))
+    steady.warmup(deadline_s=0.25, plans=5)
+    took = []
+    for seed in range(50):
+        begun = clock.now
+        steady.plan(image(9, 9, 9), image(30, 9, 9), seed=seed, deadline_s=0.25)
+        took.append(clock.now - begun)
+    assert np.percentile(took, 99) <= 1.1 * 0.25
+    assert np.median(took) > 0.8 * 0.25  # and the time is used
