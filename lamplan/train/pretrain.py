@@ -22,6 +22,7 @@ from lamplan.train.clips import Source, Streaming, new_sampler
 from lamplan.train.config import PretrainConfig
 from lamplan.train.data import ClipStore, feature_store, frame_store
 from lamplan.train.distribution import ALONE, Execution, Precision, World, whole_state
+from lamplan.train.features import clip_features
 from lamplan.train.flops import training_flops
 from lamplan.train.loop import Budget, Trained, train
 
@@ -160,15 +161,6 @@ class Joint(nn.Module):
         self.inverse_dynamics, self.world_model, self.bottleneck = model.inverse_dynamics, model.world_model, model.bottleneck
 
 
-def clip_features(model: LatentActionModel, clip: Tensor) -> Tensor:
-    """Features (B, T, P, D) of clips that are features already, or of frames (B, T, H, W, 3) uint8 through the frozen encoder."""
-    if clip.dtype != torch.uint8:
-        return clip.float()
-    with torch.inference_mode():
-        encoded = model.encoder.clip(clip)
-    return encoded.float().clone()  # which autograd, unlike a tensor of inference mode, may keep
-
-
 def train_lam(model: LatentActionModel, draws: Draws, held_out: dict[str, Tensor], config: PretrainConfig, budget: Budget, out: Path,
               execution: Execution | None = None, world: World = ALONE) -> Trained:
     """Inverse dynamics, world model and bottleneck jointly; reports for each set of held-out clips what tells it from a copier."""
@@ -178,13 +170,13 @@ def train_lam(model: LatentActionModel, draws: Draws, held_out: dict[str, Tensor
     device = model.encoder.pixel_mean.device
 
     def price(clips: list[Tensor]) -> list[Tensor] | list[tuple[Tensor, Price]]:
-        encoded = [clip_features(student, clip) for clip in clips]
+        encoded = [clip_features(student.encoder, clip) for clip in clips]
         return list(zip(encoded, student.price(encoded), strict=True))
 
     def loss(part: Any, step: int) -> tuple[Tensor, dict[str, Tensor]]:
         clip, priced = part if isinstance(part, tuple) else (part, None)
         imagined = np.random.default_rng((config.seed, step, 1)).random() < config.imagined
-        return student.loss(clip_features(student, clip), bool(imagined), priced)
+        return student.loss(clip_features(student.encoder, clip), bool(imagined), priced)
 
     def validate() -> dict[str, float]:
         each = {name: _diagnose(student, clips, config) for name, clips in held_out.items()}
@@ -192,7 +184,7 @@ def train_lam(model: LatentActionModel, draws: Draws, held_out: dict[str, Tensor
 
     def flops(imagined: bool) -> int:
         one = next(iter(held_out.values()))[:1].to(device)
-        return training_flops(joint, lambda: student.loss(clip_features(student, one), imagined)[0])
+        return training_flops(joint, lambda: student.loss(clip_features(student.encoder, one), imagined)[0])
 
     micro = config.micro_batch or config.batch
     in_parts = student.bottleneck.whole_batch and config.batch // micro > world.size
@@ -207,7 +199,7 @@ def train_lam(model: LatentActionModel, draws: Draws, held_out: dict[str, Tensor
 def _diagnose(model: LatentActionModel, clips: Tensor, config: PretrainConfig) -> dict[str, float]:
     """The mean of `LatentActionModel.diagnose` over all clips."""
     device = model.encoder.pixel_mean.device
-    found = [model.diagnose(clip_features(model, part.to(device))) for part in clips.split(config.validation_batch)]
+    found = [model.diagnose(clip_features(model.encoder, part.to(device))) for part in clips.split(config.validation_batch)]
     return {key: float(np.mean([each[key] for each in found])) for key in found[0]}
 
 
