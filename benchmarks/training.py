@@ -22,6 +22,7 @@ from torch import Tensor
 
 from benchmarks.options import guarded, positive_int
 from benchmarks.run import Run
+from lamplan.errors import InputError
 from lamplan.lam import LatentActionModel
 from lamplan.report import Results
 from lamplan.report.results import describe_device
@@ -90,6 +91,8 @@ class Clock:
 
 def measure(config: PretrainConfig, execution: Execution, steps: int, device: torch.device) -> tuple[list[dict[str, float]], float]:
     """Seconds of every step of the real training loop by part, and the operations of one clip."""
+    if config.joint is not None:
+        raise InputError("this measures recipes whose encoder is frozen: take [joint] out of the recipe.")
     torch.manual_seed(config.seed)
     model = LatentActionModel(config.lam).to(device)
     model.encoder.eval().requires_grad_(False)

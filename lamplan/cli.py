@@ -89,7 +89,7 @@ def _parser() -> argparse.ArgumentParser:
     plan.add_argument("--seed", type=int, default=0)
     plan.add_argument("--proposals", action="store_true", help="begin the search where the inverse dynamics model sees the goal")
     plan.add_argument("--deadline", type=float, metavar="SECONDS", help="end the search in time for the plan to be there after so long")
-    plan.add_argument("--plot", type=Path, help="write a picture of the plan here (PNG)")
+    plan.add_argument("--plot", type=Path, help="write a picture of the plan here (PNG); with a decoder, of what it imagines too")
     plan.set_defaults(run=_plan)
 
     for command in (pretrain, decoder):
@@ -182,6 +182,7 @@ def _fit(options: argparse.Namespace) -> None:
 
 def _plan(options: argparse.Namespace) -> None:
     from lamplan.images import read_image
+    from lamplan.models.decoder import Decoder, has_decoder
     from lamplan.planner import Planner
     from lamplan.search import CEM
 
@@ -197,7 +198,11 @@ def _plan(options: argparse.Namespace) -> None:
         print(f"step {step}: " + "  ".join(f"{name} {value:+.4f} {unit}" for name, value, unit in
                                            zip(planner.robot.names, action, planner.robot.units, strict=True)))
     if options.plot:
-        plan.plot(options.plot)
+        pictures = {"now": obs}
+        if has_decoder(options.checkpoint):
+            imagined = Decoder.load(options.checkpoint).decode(torch.from_numpy(plan.predicted)[None])[0].numpy()
+            pictures |= {f"imagined, step {step}": image for step, image in enumerate(imagined, start=1)}
+        plan.plot(options.plot, pictures | {f"goal {number}" if len(goals) > 1 else "goal": goal for number, goal in enumerate(goals, 1)})
 
 
 def _device(options: argparse.Namespace) -> str:

@@ -50,7 +50,7 @@ class Decoder(nn.Module):
         self.blocks = nn.ModuleList(Block(config.width, config.heads) for _ in range(config.depth))
         self.norm = nn.LayerNorm(config.width, eps=1e-6)
         self.head = nn.Linear(config.width, 3 * encoder.patch**2)
-        cos, sin = self._tables(1, torch.device("cpu"))
+        cos, sin = self._tables(1)
         self.register_buffer("cos", cos, persistent=False)
         self.register_buffer("sin", sin, persistent=False)
 
@@ -64,7 +64,7 @@ class Decoder(nn.Module):
         x = self.embed(features.reshape(-1, steps * self.side**2, features.shape[-1]))
         rope, mask = (self.cos, self.sin), None
         if steps > 1:
-            rope = self._tables(steps, x.device)
+            rope = self._tables(steps)
             step = torch.arange(steps, device=x.device).repeat_interleave(self.side**2)
             mask = step[:, None] >= step
         for block in self.blocks:
@@ -103,8 +103,8 @@ class Decoder(nn.Module):
         load_weights(checkpoint, decoder, FILES)
         return decoder.eval().requires_grad_(False)
 
-    def _tables(self, steps: int, device: torch.device) -> tuple[Tensor, Tensor]:
-        return rope_tables(grid_positions(steps, self.side).to(device), self.config.width // self.config.heads)
+    def _tables(self, steps: int) -> tuple[Tensor, Tensor]:
+        return rope_tables(grid_positions(steps, self.side).to(self.norm.weight.device), self.config.width // self.config.heads)
 
 
 def has_decoder(checkpoint: str | Path) -> bool:

@@ -16,6 +16,7 @@ from lamplan.models.inverse_dynamics import InverseDynamicsConfig
 from lamplan.models.masked import MaskedConfig
 from lamplan.models.vjepa2 import encoder_config
 from lamplan.models.world_model import WorldModelConfig
+from lamplan.train.joint import JointConfig
 from lamplan.train.optimiser import OptimiserConfig
 
 SHIPPED = Path(__file__).parent.parent / "configs"
@@ -28,7 +29,8 @@ class PretrainConfig:
     encoder_weights: str | None = None  # a released .pt file or a Hugging Face folder, from the working directory
     masked: MaskedConfig = field(default_factory=MaskedConfig)
     optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
-    encoder_share: float = 0.3  # of the time, for the encoder
+    joint: JointConfig | None = None  # the encoder learns with the latent action model, instead of being frozen before
+    encoder_share: float = 0.3  # of the time, for the encoder alone
     encoder_batch: int = 32  # pairs of frames
     batch: int = 8  # clips, over all processes
     micro_batch: int | None = None  # clips that one process computes at once (default: all); which clips are drawn depends on it
@@ -50,7 +52,7 @@ class DecoderRecipe:
     decoder: DecoderConfig = field(default_factory=DecoderConfig)
     optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
     perceptual: float = 0.0  # weight of LPIPS beside the L1 of pixels in 0..1
-    batch: int = 32  # clips, over all processes
+    batch: int = 16  # clips, over all processes
     micro_batch: int | None = None  # as above, and so are the others
     clip_frames: int = 1  # steps of the encoder
     steps: int | None = None
@@ -69,6 +71,8 @@ def load_config(name: str) -> PretrainConfig:
     path, table = _read(name, SHIPPED)
     named, weights, encoder = _encoder(table.pop("encoder", {}), f"{path} [encoder]")
     parts = {key: _build(cls, table.pop(key, {}), f"{path} [{key}]") for key, cls in _PARTS.items()}
+    if "joint" in table:
+        parts["joint"] = _build(JointConfig, table.pop("joint"), f"{path} [joint]")
     bottleneck = table.pop("bottleneck", {})
     kind = bottleneck.pop("kind", "noisy")
     parts["bottleneck"] = _build(config_class(kind, f"{path} [bottleneck]"), bottleneck, f"{path} [bottleneck]")
