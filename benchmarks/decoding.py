@@ -3,7 +3,8 @@
 Of every clip the pictures of frames 1, 2, ... are compared with the frames themselves: decoded from their own features (`decoded`) and
 from those that the world model predicts one step ahead with inferred latents (`predicted`). Beside them what needs no decoder: the mean
 image of all other clips, the frame before, and the frame of any other clip whose features are nearest. Give video that nothing was
-trained on, as `python -m envs.wild --seed 1000000` renders.
+trained on, as `python -m envs.wild --seed 1000000` renders, or with --held-out the folders of the training, of which the clips that
+training leaves out are taken.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import torch
 from skimage.metrics import structural_similarity
 from tqdm import tqdm
 
-from benchmarks.options import guarded
+from benchmarks.options import guarded, positive_int
 from benchmarks.run import Run
 from lamplan.errors import DataError
 from lamplan.lam import LatentActionModel
@@ -24,7 +25,7 @@ from lamplan.models.decoder import Decoder
 from lamplan.report import Results
 from lamplan.report.panels import nearest_frames, side_by_side
 from lamplan.report.results import describe_device
-from lamplan.train.data import ClipStore, frame_store
+from lamplan.train.data import ClipStore, frame_store, held_out_every
 from lamplan.train.perceptual import Distance, lpips_distance
 from lamplan.video import write_video
 
@@ -58,11 +59,11 @@ def nearest_of_others(features: list[np.ndarray], clips: list[np.ndarray], index
 
 
 @torch.inference_mode()
-def pictures(lam: LatentActionModel, decoder: Decoder, store: ClipStore) -> tuple[list[np.ndarray], list[dict[str, np.ndarray]]]:
-    """The true frames 1.. (T, H, W, 3) of every clip, and what stands in for them by the rows' names."""
+def pictures(lam: LatentActionModel, decoder: Decoder, store: ClipStore, chosen: np.ndarray) -> tuple[list[np.ndarray], list[dict[str, np.ndarray]]]:
+    """The true frames 1.. (T, H, W, 3) of the chosen clips (by number), and what stands in for them by the rows' names."""
     step, longest = lam.config.encoder.step_frames, lam.config.world_model.max_frames
     lengths = np.minimum(np.diff(store.starts) // step, longest + 1) * step
-    videos = [store.read(np.array([first]), length) for first, length in zip(store.starts, lengths, strict=False) if length >= 2 * step]
+    videos = [store.read(store.starts[i : i + 1], lengths[i]) for i in chosen if lengths[i] >= 2 * step]
     if len(videos) < 2:
         raise DataError("a folder needs two clips of two steps at least: one is compared with what the others show.")
     clips = [video[0, step - 1 :: step].numpy() for video in videos]
@@ -95,6 +96,8 @@ def main(argv: list[str] | None = None) -> None:
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, nargs="+", required=True, help="folders of held-out video, each a task of the table")
     parser.add_argument("--checkpoint", type=Path, default=Path("checkpoints/wild-small"))
+    parser.add_argument("--held-out", action="store_true", help="of each folder only the clips that training on it leaves out")
+    parser.add_argument("--clips", type=positive_int, default=24, help="clips of a folder at most, spread over it")
     parser.add_argument("--lpips", action="store_true", help="measure LPIPS too (needs the packages lpips and torchvision)")
     parser.add_argument("--seed", type=int, default=0, help="of the bootstrap")
     parser.add_argument("--cache", type=Path, default=Path("runs/cache"))
@@ -107,7 +110,10 @@ def main(argv: list[str] | None = None) -> None:
     config = lam.config.encoder
     for folder in args.data:
         store = frame_store(folder, args.cache, config.image_size, lam.config.rate_hz * config.step_frames)
-        true, rows = pictures(lam, decoder, store)
+        every = held_out_every(len(store.starts) - 1) if args.held_out else 1
+        clips = np.arange(every - 1, len(store.starts) - 1, every)
+        chosen = clips[np.linspace(0, len(clips) - 1, min(args.clips, len(clips))).astype(int)]
+        true, rows = pictures(lam, decoder, store, chosen)
         add_rows(run.results, folder.name, true, rows, lpips)
         run.keep()
         run.videos.append(film(args.out / "videos" / f"{folder.name}.mp4", true, rows, lam.config.rate_hz))
