@@ -59,7 +59,8 @@ def nearest_of_others(features: list[np.ndarray], clips: list[np.ndarray], index
 
 
 @torch.inference_mode()
-def pictures(lam: LatentActionModel, decoder: Decoder, store: ClipStore, chosen: np.ndarray) -> tuple[list[np.ndarray], list[dict[str, np.ndarray]]]:
+def pictures(lam: LatentActionModel, decoder: Decoder, store: ClipStore,
+             chosen: np.ndarray) -> tuple[list[np.ndarray], list[dict[str, np.ndarray]]]:
     """The true frames 1.. (T, H, W, 3) of the chosen clips (by number), and what stands in for them by the rows' names."""
     step, longest = lam.config.encoder.step_frames, lam.config.world_model.max_frames
     lengths = np.minimum(np.diff(store.starts) // step, longest + 1) * step

@@ -62,7 +62,8 @@ class Decoder(nn.Module):
         lead = features.shape[:-2]
         steps = lead[1] if self.config.causal and len(lead) == 2 else 1
         x = self.embed(features.reshape(-1, steps * self.side**2, features.shape[-1]))
-        rope, mask = (self.cos, self.sin), None
+        rope = (self.cos, self.sin)
+        mask = None
         if steps > 1:
             rope = self._tables(steps)
             step = torch.arange(steps, device=x.device).repeat_interleave(self.side**2)
