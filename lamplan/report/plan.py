@@ -18,7 +18,8 @@ def plot_plan(actions: np.ndarray, cost_curve: np.ndarray, start_cost: np.ndarra
     figure = new_figure(9, 5.2 if pictures else 3.2)
     upper: Any = figure
     if pictures:
-        upper, lower = figure.subfigures(2, 1, height_ratios=(3.2, 2))
+        rows: Any = figure.subfigures(2, 1, height_ratios=(3.2, 2))
+        upper, lower = rows
         for axes, (caption, image) in zip(lower.subplots(1, len(pictures), squeeze=False)[0], pictures.items(), strict=True):
             axes.imshow(image)
             axes.set_title(caption, fontsize="small")
