@@ -14,6 +14,7 @@ import torch
 from benchmarks.action_labelled import ActionLabelledWorldModel
 from benchmarks.baselines import ACTION_LABELLED, BEHAVIOUR, REGRESSION
 from benchmarks.dynamics import ActionLabelledDynamics, Shaped
+from benchmarks.filming import Decode
 from benchmarks.oracle import Oracle
 from benchmarks.planned import Planned, Proposed
 from benchmarks.policies import Constant, Policy, Random
@@ -23,6 +24,7 @@ from lamplan.controllers import load_controller
 from lamplan.errors import InputError
 from lamplan.lam import LatentActionModel
 from lamplan.latent_planner import LatentPlanner
+from lamplan.models.decoder import Decoder, has_decoder
 from lamplan.planner import Planner
 from lamplan.robot import RobotSpec
 from lamplan.rollout import Dynamics, LatentDynamics
@@ -83,6 +85,14 @@ class Sources:
         parts = torch.from_numpy(np.ascontiguousarray(images)).split(ENCODE_CHUNK)
         return torch.cat([self.lam.encode(part.to(self.device)).cpu() for part in parts]).numpy()
 
+    @cached_property
+    def decode(self) -> Decode | None:
+        """Images (M, H, W, 3) of features (M, P, D), where the checkpoint has a decoder."""
+        if not has_decoder(self.checkpoint):
+            return None
+        decoder = Decoder.load(self.checkpoint).to(self.device)
+        return lambda features: decoder.decode(torch.from_numpy(features)).cpu().numpy()
+
 
 class Contenders:
     """Builds policies for plans of `horizon` steps. A shape makes the planners search a single action spread over them; `searched`
@@ -91,7 +101,7 @@ class Contenders:
     def __init__(self, sources: Sources, horizon: int, search: SearchBudget, oracle: SearchBudget, shape: Shape | None = None,
                  searched: RobotSpec | None = None) -> None:
         self.sources, self.horizon, self.search, self.oracle, self.shape = sources, horizon, search, oracle, shape
-        self.robot, self.encode = sources.robot, sources.encode
+        self.robot, self.encode, self.decode = sources.robot, sources.encode, sources.decode
         self.searched = searched or sources.robot
 
     def build(self, names: list[str]) -> list[Policy]:

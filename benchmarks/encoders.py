@@ -1,7 +1,8 @@
 """`python -m benchmarks.encoders`: which self-supervised objective gives the better frozen features for the same minutes?
 
 Trains the encoder of a recipe on the same video for the same time by each objective of masked prediction, then asks a ridge
-regression on the frozen features how far the robot's hand moved over three steps. Labels serve this measurement alone.
+regression on the frozen features how far the robot's hand moved over three steps. Labels serve this measurement alone. With --checkpoints
+the encoders of these are asked as well, as they are: one before and one after joint training, say.
 """
 
 from __future__ import annotations
@@ -14,6 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from benchmarks.options import chosen, guarded
+from lamplan.errors import InputError
+from lamplan.lam import LatentActionModel
 from lamplan.logs import open_log
 from lamplan.models.encoder import Encoder
 from lamplan.models.masked import MaskedConfig
@@ -26,6 +30,7 @@ from lamplan.train.loop import Budget
 from lamplan.train.pretrain import standardise, train_encoder
 
 STEPS = 3
+OBJECTIVES = ("untrained", "features", "pixels")
 RIDGE = (1e0, 1e1, 1e2, 1e3, 1e4)
 
 
@@ -64,24 +69,36 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder of unlabelled video")
     parser.add_argument("--log", type=Path, required=True, help="labelled log of the arm, for the measurement")
     parser.add_argument("--robot", type=Path, default=Path("controllers/panda"))
+    parser.add_argument("--checkpoints", type=Path, nargs="+", default=[], help="folders whose encoders are measured too")
+    parser.add_argument("--objectives", default=",".join(OBJECTIVES), help="comma-separated; none with an empty text")
     parser.add_argument("--minutes", type=float, default=4.0, help="training time of each objective")
     parser.add_argument("--episodes", type=int, default=150)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--cache", type=Path, default=Path("runs/cache"))
     parser.add_argument("--out", type=Path, default=Path("runs/encoders"))
     options = parser.parse_args()
+    objectives = chosen(options.objectives, OBJECTIVES, "objectives") if options.objectives else []
+    if not objectives and not options.checkpoints:
+        raise InputError("nothing to measure: give --objectives or --checkpoints.")
     config, spec = load_config(options.config), RobotSpec.load(options.robot)
     frames = frame_store(options.data, options.cache, config.lam.encoder.image_size, config.lam.rate_hz)
     results = Results.begin("encoders", options.seed, "cpu", minutes=options.minutes, episodes=options.episodes)
-    for name in ("untrained", "features", "pixels"):
+
+    def measure(encoder: Encoder, name: str) -> list[Tensor]:
+        changes, moved = movements(encoder.eval(), options.log, spec, options.episodes)
+        results.add(name, "movement_probe", "delta_xyz", "m", probe(changes, moved))
+        return moved
+
+    for name in objectives:
         torch.manual_seed(options.seed)
         encoder = Encoder(config.lam.encoder)
         if name != "untrained":
             recipe = replace(config, seed=options.seed, masked=MaskedConfig(**{**asdict(config.masked), "target": name}))
             train_encoder(encoder, [frames], recipe, Budget(minutes=options.minutes), options.out / name)
         standardise(encoder, [frames])
-        changes, moved = movements(encoder.eval(), options.log, spec, options.episodes)
-        results.add(name, "movement_probe", "delta_xyz", "m", probe(changes, moved))
+        moved = measure(encoder, name)
+    for folder in options.checkpoints:
+        moved = measure(LatentActionModel.load(folder).encoder, folder.name)
     held_out = moved[-(len(moved) // 3) :]
     results.add("zero", "movement_probe", "delta_xyz", "m", np.array([m.abs().sum(1).mean().item() for m in held_out]))
     results.write(options.out)
@@ -89,4 +106,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    guarded(main)

@@ -78,7 +78,7 @@ def open_loop(contenders: Contenders, rows: list[str], episodes: int, oracle_epi
         run.keep()
         if decision.predicted is not None:
             video = run.out / "videos" / f"open_loop_{policy.name}.mp4"
-            run.videos.append(film_windows(mine.frames, decision.predicted, contenders.encode, video, policy.name))
+            run.videos.append(film_windows(mine.frames, decision.predicted, contenders.encode, video, policy.name, contenders.decode))
     recorder.close()
 
 
@@ -98,7 +98,7 @@ def closed_loop(contenders: Contenders, rows: list[str], task: str, episodes: in
         for i, track in enumerate(tracks[:FILMED]):
             if track.predicted or name == "regression":
                 video = run.out / "videos" / f"{task}_{name}_{i}.mp4"
-                run.videos.append(film_track(track, contenders.encode, video, f"{task}, {name}"))
+                run.videos.append(film_track(track, contenders.encode, video, f"{task}, {name}", contenders.decode))
 
 
 def make_env(task: str, image_size: int) -> Any:

@@ -88,7 +88,7 @@ def open_loop(contenders: Contenders, rows: list[str], task: str, episodes: int,
             plans[policy.name] = decision.actions
         if decision.predicted is not None:
             video = run.out / "videos" / f"{task}_{policy.name}.mp4"
-            run.videos.append(film_windows(mine.frames, decision.predicted, contenders.encode, video, policy.name))
+            run.videos.append(film_windows(mine.frames, decision.predicted, contenders.encode, video, policy.name, contenders.decode))
     draw_paths(windows, plans, task, run)
     recorder.close()
 
@@ -114,7 +114,7 @@ def closed_loop(contenders: Contenders, rows: list[str], episodes: int, oracle_e
         for i, track in enumerate(tracks[:FILMED]):
             if track.predicted or policy.name == "regression":
                 video = run.out / "videos" / f"drive_{policy.name}_{i}.mp4"
-                run.videos.append(film_track(track, contenders.encode, video, f"drive, {policy.name}"))
+                run.videos.append(film_track(track, contenders.encode, video, f"drive, {policy.name}", contenders.decode))
     for world in worlds:
         world.close()
 

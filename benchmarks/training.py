@@ -22,16 +22,18 @@ from torch import Tensor
 
 from benchmarks.options import guarded, positive_int
 from benchmarks.run import Run
+from lamplan.errors import InputError
 from lamplan.lam import LatentActionModel
 from lamplan.report import Results
 from lamplan.report.results import describe_device
 from lamplan.train.batches import Ahead
 from lamplan.train.config import PretrainConfig, load_config
 from lamplan.train.distribution import Execution, Precision, Spread
+from lamplan.train.features import clip_features
 from lamplan.train.flops import matrix_rate, synchronise, training_flops
 from lamplan.train.loop import Budget, train
 from lamplan.train.optimiser import Optimisers
-from lamplan.train.pretrain import Joint, clip_features
+from lamplan.train.pretrain import Joint
 
 POOL = 32  # clips in memory, from which batches are drawn
 WARM_UP = 3  # steps that are not counted: allocation, compilation
@@ -89,6 +91,8 @@ class Clock:
 
 def measure(config: PretrainConfig, execution: Execution, steps: int, device: torch.device) -> tuple[list[dict[str, float]], float]:
     """Seconds of every step of the real training loop by part, and the operations of one clip."""
+    if config.joint is not None:
+        raise InputError("this measures recipes whose encoder is frozen: take [joint] out of the recipe.")
     torch.manual_seed(config.seed)
     model = LatentActionModel(config.lam).to(device)
     model.encoder.eval().requires_grad_(False)
@@ -96,10 +100,10 @@ def measure(config: PretrainConfig, execution: Execution, steps: int, device: to
 
     def loss(clip: Tensor, step: int) -> tuple[Tensor, dict[str, Tensor]]:
         # The share of imagined steps is kept exactly, so that a few steps give the average that the operations are of.
-        return model.loss(clip_features(model, clip), int((step + 1) * config.imagined) > int(step * config.imagined))
+        return model.loss(clip_features(model.encoder, clip), int((step + 1) * config.imagined) > int(step * config.imagined))
 
     def flops(imagined: bool) -> int:
-        return training_flops(joint, lambda: model.loss(clip_features(model, memory.draw(0, 1)), imagined)[0])
+        return training_flops(joint, lambda: model.loss(clip_features(model.encoder, memory.draw(0, 1)), imagined)[0])
 
     def after_step() -> None:
         model.bottleneck.after_step()

@@ -1,12 +1,14 @@
-"""The command line: `lamplan pretrain`, `shard`, `fit`, `plan`, `check`, `robot`."""
+"""The command line: `lamplan pretrain`, `decoder`, `shard`, `fit`, `plan`, `check`, `robot`."""
 
 from __future__ import annotations
 
 import argparse
 import sys
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -14,6 +16,9 @@ from lamplan import __version__
 from lamplan.commands import check
 from lamplan.errors import InputError, LamplanError
 from lamplan.robot import robot_folder
+
+if TYPE_CHECKING:
+    from lamplan.train.loop import Budget
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -46,10 +51,17 @@ def _parser() -> argparse.ArgumentParser:
     start.add_argument("--encoder-only", action="store_true", help="train only the encoder, for other runs' --encoder-from")
     start.add_argument("--encoder-weights", help="weights of a released encoder that the recipe names: a .pt file or a Hugging Face folder")
     pretrain.add_argument("--cache", type=Path, help="where frames, features and indices of shards are kept (default: OUT/run/cache)")
-    pretrain.add_argument("--stream", action="store_true", help="decode and encode while training and keep nothing: for large corpora")
     _budget(pretrain, "the recipe's steps, else --minutes 30")
-    pretrain.add_argument("--precision", choices=["fp32", "bf16"], help="of matrix products (default: bf16 on a GPU, else fp32)")
     pretrain.set_defaults(run=_pretrain)
+
+    decoder = commands.add_parser("decoder", help="learn to show what a model predicts as pictures")
+    decoder.add_argument("checkpoint", type=Path, help="the latent action model whose features are decoded; the decoder is written into it")
+    decoder.add_argument("--config", default="small", help="a shipped recipe's name (small, paper) or a TOML file (default: small)")
+    decoder.add_argument("--data", type=Path, nargs="+", required=True, help="as of pretrain")
+    decoder.add_argument("--out", type=Path, help="where curves and state are kept (default: runs/decoder-CHECKPOINT)")
+    decoder.add_argument("--cache", type=Path, help="where frames and indices of shards are kept (default: OUT/cache)")
+    _budget(decoder, "the recipe's steps, else --minutes 20")
+    decoder.set_defaults(run=_decoder)
 
     shard = commands.add_parser("shard", help="turn a folder of video into shards")
     shard.add_argument("folder", type=Path, help="a folder of video, searched at any depth, or a list of paths")
@@ -82,16 +94,19 @@ def _parser() -> argparse.ArgumentParser:
     plan.add_argument("--seed", type=int, default=0)
     plan.add_argument("--proposals", action="store_true", help="begin the search where the inverse dynamics model sees the goal")
     plan.add_argument("--deadline", type=float, metavar="SECONDS", help="end the search in time for the plan to be there after so long")
-    plan.add_argument("--plot", type=Path, help="write a picture of the plan here (PNG)")
+    plan.add_argument("--plot", type=Path, help="write a picture of the plan here (PNG); with a decoder, of what it imagines too")
     plan.set_defaults(run=_plan)
 
     check.add_commands(commands)
 
-    for command in (pretrain, shard):
+    for command in (pretrain, decoder):
+        command.add_argument("--stream", action="store_true", help="decode video while training and keep nothing: for large corpora")
+        command.add_argument("--precision", choices=["fp32", "bf16"], help="of matrix products (default: bf16 on a GPU, else fp32)")
+    for command in (pretrain, decoder, shard):
         command.add_argument("--workers", type=int, help="processes that decode video (default: the cores that are there)")
-    for command in (pretrain, fit, plan):
+    for command in (pretrain, decoder, fit, plan):
         command.add_argument("--threads", type=int, help="CPU threads (default: torch's choice)")
-    for command in (pretrain, fit):
+    for command in (pretrain, decoder, fit):
         command.add_argument("--device", help="torch's name of the device to train on (default: cuda if there is one, else cpu)")
     return parser
 
@@ -103,28 +118,56 @@ def _budget(command: argparse.ArgumentParser, default: str) -> None:
 
 
 def _pretrain(options: argparse.Namespace) -> None:
-    from lamplan.train.clips import SKIPPED, Streaming
     from lamplan.train.config import load_config
-    from lamplan.train.distribution import joined
-    from lamplan.train.loop import Budget
     from lamplan.train.pretrain import pretrain
 
     config = load_config(options.config)
     if options.encoder_weights:
         config = replace(config, encoder_weights=options.encoder_weights)
+    run = options.out / "run"
+    with _training(options, run) as resources:
+        pretrain(config, options.data, options.out, budget=_chosen_budget(options, config.steps, 30.0), in_domain=options.in_domain,
+                 share=options.share, start=options.start, encoder_from=options.encoder_from, encoder_only=options.encoder_only,
+                 cache=options.cache, **resources)
+        if resources["world"].leads:
+            print(f"wrote {options.out}; curves: tensorboard --logdir {run}")
+
+
+def _decoder(options: argparse.Namespace) -> None:
+    from lamplan.train.config import load_decoder_recipe
+    from lamplan.train.decoder import fit_decoder
+
+    recipe = load_decoder_recipe(options.config)
+    run = options.out or Path("runs") / f"decoder-{options.checkpoint.resolve().name}"
+    with _training(options, run) as resources:
+        fit_decoder(options.checkpoint, options.data, recipe, budget=_chosen_budget(options, recipe.steps, 20.0), run=run,
+                    cache=options.cache, **resources)
+        if resources["world"].leads:
+            print(f"wrote the decoder into {options.checkpoint}; curves: tensorboard --logdir {run}")
+
+
+def _chosen_budget(options: argparse.Namespace, recipe: int | None, minutes: float) -> Budget:
+    """The command line's budget, else the recipe's steps, else minutes."""
+    from lamplan.train.loop import Budget
+
     given = options.steps is not None or options.minutes is not None
-    steps = options.steps if given else config.steps
-    budget = Budget(steps=steps, minutes=options.minutes if given or steps else 30.0)
+    steps = options.steps if given else recipe
+    return Budget(steps=steps, minutes=options.minutes if given or steps else minutes)
+
+
+@contextmanager
+def _training(options: argparse.Namespace, run: Path) -> Iterator[dict[str, Any]]:
+    """Device, precision, processes and stream of a training on video, as its function takes them."""
+    from lamplan.train.clips import SKIPPED, Streaming
+    from lamplan.train.distribution import joined
+
     with joined(_device(options)) as (world, device):
-        log = options.out / "run" / (SKIPPED if world.leads else f"rank{world.rank}-{SKIPPED}")
+        log = run / (SKIPPED if world.leads else f"rank{world.rank}-{SKIPPED}")
         with Streaming(log, options.workers) if options.stream else nullcontext() as stream:
-            pretrain(config, options.data, options.out, budget=budget, in_domain=options.in_domain, share=options.share,
-                     start=options.start, encoder_from=options.encoder_from, encoder_only=options.encoder_only, cache=options.cache,
-                     device=device, precision=options.precision or ("fp32" if device == "cpu" else "bf16"), world=world, stream=stream)
+            yield {"device": device, "precision": options.precision or ("fp32" if device == "cpu" else "bf16"), "world": world,
+                   "stream": stream}
         if stream:
             print(stream.skipped)
-        if world.leads:
-            print(f"wrote {options.out}; curves: tensorboard --logdir {options.out / 'run'}")
 
 
 def _shard(options: argparse.Namespace) -> None:
@@ -149,6 +192,7 @@ def _fit(options: argparse.Namespace) -> None:
 def _plan(options: argparse.Namespace) -> None:
     from lamplan.images import read_image
     from lamplan.latent_planner import LatentPlanner
+    from lamplan.models.decoder import Decoder, has_decoder
     from lamplan.planner import Planner
     from lamplan.presets import preset
 
@@ -170,7 +214,11 @@ def _plan(options: argparse.Namespace) -> None:
         print(f"step {step}: " + "  ".join(f"{name} {value:+.4f} {unit}" for name, value, unit in
                                            zip(planner.robot.names, action, planner.robot.units, strict=True)))
     if options.plot:
-        plan.plot(options.plot)
+        pictures = {"now": obs}
+        if has_decoder(options.checkpoint):
+            imagined = Decoder.load(options.checkpoint).decode(torch.from_numpy(plan.predicted)[None])[0].numpy()
+            pictures |= {f"imagined, step {step}": image for step, image in enumerate(imagined, start=1)}
+        plan.plot(options.plot, pictures | {f"goal {number}" if len(goals) > 1 else "goal": goal for number, goal in enumerate(goals, 1)})
 
 
 def _device(options: argparse.Namespace) -> str:

@@ -48,6 +48,14 @@ class Price(NamedTuple):
     nats: Tensor
 
 
+class Outcome(NamedTuple):
+    """Predicted frames 1..T (B, T, P, D) of clips, the price of the latents that led there, and their capacity in nats."""
+
+    predicted: Tensor
+    penalty: Tensor
+    nats: Tensor
+
+
 class LatentActionModel(nn.Module):
     """Shapes: B batch, T frames, P patch tokens, D feature width, Z latent width; images uint8 (..., H, W, 3).
 
@@ -106,7 +114,12 @@ class LatentActionModel(nn.Module):
         predictions from the first frame, which is how a planner uses it (JEPA-WMs, arXiv 2512.24497, find that this helps).
         `price` replaces the price of this clip's own latents where the bottleneck prices a batch as a whole.
         """
-        s, s_next = clip[:, :-1], clip[:, 1:]
+        done = self.outcome(clip, imagined, price)
+        l1 = F.l1_loss(done.predicted, clip[:, 1:])
+        return l1 + done.penalty, {"rollout_l1" if imagined else "l1": l1, "nats": done.nats}
+
+    def outcome(self, clip: Tensor, imagined: bool = False, price: Price | None = None) -> Outcome:
+        """What `loss` is made from, on clips (B, T+1, P, D)."""
         parameters = self._transitions(clip)
         if price is None:
             z, penalty, nats = self.bottleneck.sample(parameters)
@@ -114,9 +127,7 @@ class LatentActionModel(nn.Module):
             z, nats = self.bottleneck.mean(parameters), price.nats
             at_parameters = (parameters.flatten(0, 1) * price.slope).sum()
             penalty = price.penalty + at_parameters - at_parameters.detach()
-        predicted = self.world_model.imagine(s[:, 0], z) if imagined else self.world_model(s, z)
-        l1 = F.l1_loss(predicted, s_next)
-        return l1 + penalty, {"rollout_l1" if imagined else "l1": l1, "nats": nats}
+        return Outcome(self.world_model.imagine(clip[:, 0], z) if imagined else self.world_model(clip[:, :-1], z), penalty, nats)
 
     def _transitions(self, clip: Tensor) -> Tensor:
         """Bottleneck parameters (B, T, ...) of the transitions of clips (B, T+1, P, D)."""

@@ -58,11 +58,12 @@ class Plan:
         return (f"Plan({self.actions.shape[-2]} steps, first: {action}; cost {np.mean(self.start_cost):.4f} -> {np.mean(self.cost):.4f}"
                 f"{limits}; {sum(self.timings.values()):.2f} s)")
 
-    def plot(self, path: str | Path) -> None:
-        """Writes a picture: cost over the search's iterations, and the planned actions."""
+    def plot(self, path: str | Path, pictures: Mapping[str, np.ndarray] | None = None) -> None:
+        """Writes a picture: cost over the search's iterations, and the planned actions; below them captioned images (H, W, 3) uint8,
+        such as what `lamplan.models.decoder.Decoder` makes of `predicted`."""
         from lamplan.report.plan import plot_plan  # matplotlib only when somebody looks
 
-        plot_plan(self.actions, self.cost_curve, self.start_cost, self.names, Path(path))
+        plot_plan(self.actions, self.cost_curve, self.start_cost, self.names, Path(path), pictures)
 
 
 class Planner:

@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -16,26 +16,35 @@ from torch import Tensor, nn
 from lamplan.errors import CheckpointError
 
 FORMAT = 1
-CONFIG, WEIGHTS = "config.json", "model.safetensors"
 Config = TypeVar("Config")
 
 
-def save_folder(folder: str | Path, kind: str, config: dict[str, Any], module: nn.Module) -> None:
+class Files(NamedTuple):
+    """The names of the two files that hold a module."""
+
+    config: str
+    weights: str
+
+
+MAIN = Files("config.json", "model.safetensors")
+
+
+def save_folder(folder: str | Path, kind: str, config: dict[str, Any], module: nn.Module, files: Files = MAIN) -> None:
     """Writes a module and its configuration; a reader sees the old files or the new ones, never half of one."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    weights, description = folder / (WEIGHTS + ".tmp"), folder / (CONFIG + ".tmp")
+    weights, description = folder / (files.weights + ".tmp"), folder / (files.config + ".tmp")
     save_file({name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}, weights)
     description.write_text(json.dumps({"format": FORMAT, "kind": kind, **config}, indent=2) + "\n", encoding="utf-8")
-    os.replace(weights, folder / WEIGHTS)
-    os.replace(description, folder / CONFIG)
+    os.replace(weights, folder / files.weights)
+    os.replace(description, folder / files.config)
 
 
-def read_config(folder: str | Path, kind: str) -> dict[str, Any]:
+def read_config(folder: str | Path, kind: str, files: Files = MAIN) -> dict[str, Any]:
     """The configuration in `folder`, checked to be of this kind and format."""
-    path = Path(folder) / CONFIG
+    path = Path(folder) / files.config
     if not path.is_file():
-        raise CheckpointError(f"no {CONFIG} in {folder}: expected a folder that holds a lamplan {kind} ({CONFIG} and {WEIGHTS}).")
+        raise CheckpointError(f"no {path.name} in {folder}: expected a folder that holds a lamplan {kind} ({' and '.join(files)}).")
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
@@ -64,15 +73,19 @@ def build(cls: type[Config], fields: Any, where: str | Path) -> Config:
     return cls(**fields)
 
 
-def load_weights(folder: str | Path, module: nn.Module) -> None:
-    """Fills `module` from `folder`; every tensor must be there with its shape, and none may be left over."""
-    path = Path(folder) / WEIGHTS
+def load_weights(folder: str | Path, module: nn.Module, files: Files = MAIN, part: str = "") -> None:
+    """Fills `module` from `folder`; every tensor must be there with its shape, and none may be left over.
+
+    With a `part` the module is that part of the one in the folder, whose tensors' names begin with it.
+    """
+    path = Path(folder) / files.weights
     try:
         tensors = load_file(path)
     except FileNotFoundError:
-        raise CheckpointError(f"no {WEIGHTS} in {folder}: the folder is incomplete, fetch or write it again.") from None
+        raise CheckpointError(f"no {path.name} in {folder}: the folder is incomplete, fetch or write it again.") from None
     except (SafetensorError, OSError, ValueError) as error:
         raise CheckpointError(f"{path} cannot be read ({error}): it is truncated or not a safetensors file, fetch it again.") from None
+    tensors = {name.removeprefix(part): tensor for name, tensor in tensors.items() if name.startswith(part)}
     check_tensors(tensors, module, path)
     module.load_state_dict(tensors)
 
@@ -100,7 +113,7 @@ def module_fingerprint(module: nn.Module) -> str:
 
 def fingerprint(folder: str | Path) -> str:
     """Short hash of a folder's weights: a controller names the latent action model that it was fitted to by it."""
-    path = Path(folder) / WEIGHTS
+    path = Path(folder) / MAIN.weights
     if not path.is_file():
-        raise CheckpointError(f"no {WEIGHTS} in {folder}: the folder is incomplete, fetch or write it again.")
+        raise CheckpointError(f"no {path.name} in {folder}: the folder is incomplete, fetch or write it again.")
     return hashlib.sha256(path.read_bytes()).hexdigest()[:16]

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from lamplan import CEM, ICEM, MPPI, AnyOf, Gradient, InputError, Planner, Refined, RobotSpec
+from lamplan.images import read_image
 from lamplan.rollout import Past, Proposal
 from lamplan.search import Search
 
@@ -248,5 +249,8 @@ def test_a_nan_raises_instead_of_moving_the_robot() -> None:
 
 
 def test_plot_writes_a_picture(tmp_path: Path) -> None:
-    planner().plan(image(1, 1, 1), image(2, 2, 2)).plot(tmp_path / "plan.png")
-    assert (tmp_path / "plan.png").read_bytes().startswith(b"\x89PNG")
+    plan = planner().plan(image(1, 1, 1), image(2, 2, 2))
+    plan.plot(tmp_path / "plan.png")
+    plan.plot(tmp_path / "pictures.png", {"now": image(1, 1, 1), "imagined, step 1": image(2, 1, 1), "goal": image(2, 2, 2)})
+    plain, pictured = (read_image(tmp_path / name) for name in ("plan.png", "pictures.png"))
+    assert pictured.shape[0] > plain.shape[0] + 100 and pictured.shape[1] == plain.shape[1]

@@ -13,6 +13,7 @@ from PIL import Image
 import envs  # noqa: F401  registers the environments
 from lamplan import CEM, InputError, LatentActionModel, LatentPlanner, Planner
 from lamplan.cli import main
+from lamplan.models.decoder import Decoder
 
 CHECKPOINT = Path("checkpoints/wild-small")
 WORLDS = {"panda": ("lamplan/Tabletop-v0", {"task": "reach", "wrist": False}), "rover": ("lamplan/Rover-v0", {})}
@@ -39,6 +40,15 @@ def test_latents_of_unseen_play_carry_its_motion(root: Path, play: tuple[str, np
     errors = lam.diagnose(lam.encode(torch.from_numpy(play[1])).unfold(0, 4, 1).permute(0, 3, 1, 2))
     assert errors["inferred"] < errors["copy"]
     assert errors["inferred"] < errors["shuffled"]
+
+
+@torch.inference_mode()
+def test_the_decoder_shows_what_was_seen(root: Path, play: tuple[str, np.ndarray]) -> None:
+    lam, frames = LatentActionModel.load(root / CHECKPOINT), torch.from_numpy(play[1]).float()
+    shown = Decoder.load(root / CHECKPOINT).decode(lam.encode(frames.to(torch.uint8))).float()
+    assert shown.shape == frames.shape
+    # Clearly nearer than a picture that has the scene's colour right and nothing else: coarse as it is, it shows what is where.
+    assert (shown - frames).abs().mean() < 0.75 * (frames - frames.mean((0, 1, 2))).abs().mean()
 
 
 def test_the_robot_plans_within_its_limits(root: Path, play: tuple[str, np.ndarray]) -> None:

@@ -136,28 +136,35 @@ class Encoder(nn.Module):
 
     def clip_tokens(self, frames_BTHWC: Tensor) -> Tensor:
         """Features (B, S, P, D) of clips before standardisation, in the configuration's mode."""
-        c = self.config
-        batch, frames = frames_BTHWC.shape[:2]
+        x = self._grouped(frames_BTHWC)
+        grid = self.grid(x)
+        features = self.tokens(self.patchify(x), grid=grid, causal=self.config.mode == "causal")
+        return features.reshape(len(frames_BTHWC), -1, grid[1] * grid[2], self.config.width)
+
+    def clip_pixels(self, frames_BTHWC: Tensor) -> Tensor:
+        """Normalised pixels (B, S, P, C) of clips, those that each token of `clip_tokens` is made from."""
+        x = self._grouped(frames_BTHWC)
+        _, rows, columns = self.grid(x)
+        return self.patchify(x).reshape(len(frames_BTHWC), -1, rows * columns, self.config.token_values)
+
+    def _grouped(self, frames_BTHWC: Tensor) -> Tensor:
+        """Frames of clips as `tokens` takes them together: single ones, pairs, or whole clips."""
+        c, frames = self.config, frames_BTHWC.shape[1]
         if frames % c.step_frames:
             raise InputError(f"mode '{c.mode}' encodes clips of a multiple of {c.step_frames} frames, found {frames}.")
         if c.mode == "doubled":
-            x = frames_BTHWC.flatten(0, 1)
-        elif c.mode == "pairs":
-            x = frames_BTHWC.unflatten(1, (-1, c.tubelet)).flatten(0, 1)
-        else:
-            x = frames_BTHWC
-        grid = self.grid(x)
-        features = self.tokens(self.patchify(x), grid=grid, causal=c.mode == "causal")
-        return features.reshape(batch, frames // c.step_frames, grid[1] * grid[2], c.width)
+            return frames_BTHWC.flatten(0, 1)
+        return frames_BTHWC.unflatten(1, (-1, c.tubelet)).flatten(0, 1) if c.mode == "pairs" else frames_BTHWC
 
     def clip(self, frames_BTHWC: Tensor) -> Tensor:
         """Standardised features (B, S, P, D) of uint8 clips (B, T, H, W, 3), S being T / step_frames."""
-        return self._standardised(self.clip_tokens(frames_BTHWC))
+        return self.standardised(self.clip_tokens(frames_BTHWC))
 
     def forward(self, images_BHWC: Tensor) -> Tensor:
-        return self._standardised(self.tokens(self.patchify(images_BHWC), grid=self.grid(images_BHWC)))
+        return self.standardised(self.tokens(self.patchify(images_BHWC), grid=self.grid(images_BHWC)))
 
-    def _standardised(self, x: Tensor) -> Tensor:
+    def standardised(self, x: Tensor) -> Tensor:
+        """Features (..., D) with their mean and deviation taken out, channel by channel."""
         return (x - self.feature_mean) / self.feature_std
 
     def _tables(self, grid: Grid) -> tuple[Tensor, Tensor]:

@@ -10,11 +10,13 @@ from typing import Any, Literal
 from lamplan.errors import InputError
 from lamplan.lam import LAMConfig
 from lamplan.latents import config_class
+from lamplan.models.decoder import DecoderConfig
 from lamplan.models.encoder import EncoderConfig
 from lamplan.models.inverse_dynamics import InverseDynamicsConfig
 from lamplan.models.masked import MaskedConfig
 from lamplan.models.vjepa2 import encoder_config
 from lamplan.models.world_model import WorldModelConfig
+from lamplan.train.joint import JointConfig
 from lamplan.train.optimiser import OptimiserConfig
 
 SHIPPED = Path(__file__).parent.parent / "configs"
@@ -27,7 +29,8 @@ class PretrainConfig:
     encoder_weights: str | None = None  # a released .pt file or a Hugging Face folder, from the working directory
     masked: MaskedConfig = field(default_factory=MaskedConfig)
     optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
-    encoder_share: float = 0.3  # of the time, for the encoder
+    joint: JointConfig | None = None  # the encoder learns with the latent action model, instead of being frozen before
+    encoder_share: float = 0.3  # of the time, for the encoder alone
     encoder_batch: int = 32  # pairs of frames
     batch: int = 8  # clips, over all processes
     micro_batch: int | None = None  # clips that one process computes at once (default: all); which clips are drawn depends on it
@@ -42,23 +45,34 @@ class PretrainConfig:
     recompute: bool = False  # trade time for memory: the activations of a block are computed again in the backward pass
 
 
+@dataclass(frozen=True)
+class DecoderRecipe:
+    """What `lamplan decoder` reads."""
+
+    decoder: DecoderConfig = field(default_factory=DecoderConfig)
+    optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
+    perceptual: float = 0.0  # weight of LPIPS beside the L1 of pixels in 0..1
+    batch: int = 16  # clips, over all processes
+    micro_batch: int | None = None  # as above, and so are the others
+    clip_frames: int = 1  # steps of the encoder
+    steps: int | None = None
+    seed: int = 0
+    parallel: Literal["ddp", "fsdp"] = "ddp"
+    compile: bool = False
+    recompute: bool = False
+
+
 _PARTS: dict[str, Any] = {"inverse_dynamics": InverseDynamicsConfig, "world_model": WorldModelConfig,
                           "masked": MaskedConfig, "optimiser": OptimiserConfig}
 
 
 def load_config(name: str) -> PretrainConfig:
     """A recipe shipped with lamplan by name (`wild-small`, `paper`), or a TOML file by path."""
-    path = SHIPPED / f"{name}.toml"
-    path = path if path.is_file() else Path(name)
-    if not path.is_file():
-        shipped = ", ".join(sorted(p.stem for p in SHIPPED.glob("*.toml")))
-        raise InputError(f"no recipe '{name}': give the path of a TOML file or one of {shipped}.")
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is not valid TOML ({error}).") from None
+    path, table = _read(name, SHIPPED)
     named, weights, encoder = _encoder(table.pop("encoder", {}), f"{path} [encoder]")
     parts = {key: _build(cls, table.pop(key, {}), f"{path} [{key}]") for key, cls in _PARTS.items()}
+    if "joint" in table:
+        parts["joint"] = _build(JointConfig, table.pop("joint"), f"{path} [joint]")
     bottleneck = table.pop("bottleneck", {})
     kind = bottleneck.pop("kind", "noisy")
     parts["bottleneck"] = _build(config_class(kind, f"{path} [bottleneck]"), bottleneck, f"{path} [bottleneck]")
@@ -67,6 +81,27 @@ def load_config(name: str) -> PretrainConfig:
     lam |= {key: parts.pop(key) for key in ("inverse_dynamics", "world_model", "bottleneck")}
     return _build(PretrainConfig, {**table, **parts, "lam": LAMConfig(encoder=encoder, **lam), "encoder_name": named,
                                    "encoder_weights": weights}, str(path))
+
+
+def load_decoder_recipe(name: str) -> DecoderRecipe:
+    """A decoder's recipe shipped with lamplan by name (`small`, `paper`), or a TOML file by path."""
+    path, table = _read(name, SHIPPED / "decoder")
+    for key, cls in (("decoder", DecoderConfig), ("optimiser", OptimiserConfig)):
+        table[key] = _build(cls, table.get(key, {}), f"{path} [{key}]")
+    return _build(DecoderRecipe, table, str(path))
+
+
+def _read(name: str, folder: Path) -> tuple[Path, dict[str, Any]]:
+    """The TOML file of this name in a folder of shipped ones, or at this path."""
+    path = folder / f"{name}.toml"
+    path = path if path.is_file() else Path(name)
+    if not path.is_file():
+        shipped = ", ".join(sorted(p.stem for p in folder.glob("*.toml")))
+        raise InputError(f"no recipe '{name}': give the path of a TOML file or one of {shipped}.")
+    try:
+        return path, tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is not valid TOML ({error}).") from None
 
 
 def _encoder(entry: Any, where: str) -> tuple[str | None, str | None, EncoderConfig]:

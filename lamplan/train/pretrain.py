@@ -22,7 +22,9 @@ from lamplan.train.clips import Source, Streaming, new_sampler
 from lamplan.train.config import PretrainConfig
 from lamplan.train.data import ClipStore, feature_store, frame_store
 from lamplan.train.distribution import ALONE, Execution, Precision, World, whole_state
+from lamplan.train.features import clip_features
 from lamplan.train.flops import training_flops
+from lamplan.train.joint import JointModel, collapse, kept_state
 from lamplan.train.loop import Budget, Trained, train
 
 
@@ -33,9 +35,10 @@ def pretrain(config: PretrainConfig, data: list[Path], out: Path, *, budget: Bud
     """Trains encoder and latent action model on folders, lists or shards of video and writes the checkpoint `out`.
 
     `in_domain` folders are mixed in by `share` of the clips. `start` goes on from a whole checkpoint (its sizes replace
-    those of the recipe, its encoder stays as it is); `encoder_from` takes only the frozen encoder; `encoder_only` spends the whole
-    budget on the encoder and leaves the rest untrained, for other runs to take it from. A recipe with encoder weights trains no encoder:
-    it is read, standardised on the video, and saved with the rest, so that a checkpoint loads without the file. `out/run` keeps state
+    those of the recipe, its encoder stays as it is unless it learns jointly); `encoder_from` takes only the encoder; `encoder_only` spends
+    the whole budget on the encoder and leaves the rest untrained, for other runs to take it from. A recipe with encoder weights trains no
+    encoder: it is read, standardised on the video, and saved with the rest, so that a checkpoint loads without the file. With a table
+    `[joint]` in the recipe the encoder, wherever it comes from, then goes on learning with the rest, from frames. `out/run` keeps state
     and curves, from which a killed run goes on. `device` is torch's name of it; on an accelerator the clips lie in its memory.
     The processes of `world` share every batch, and the folders. Frames and features are made once and kept under `cache`; with `stream`
     they are made when they are needed and not kept.
@@ -91,7 +94,7 @@ def pretrain(config: PretrainConfig, data: list[Path], out: Path, *, budget: Bud
 
     names = [folder.name for folder in [*data, *(in_domain or [])]]
     stores, frames = wild + extra, config.clip_frames
-    if config.encode == "once" and stream is None:
+    if config.encode == "once" and stream is None and config.joint is None:
         with world.leader_first():
             stores = [feature_store(store, model.encoder, cache, name).to(device) for store, name in zip(stores, names, strict=True)
                       if isinstance(store, ClipStore)]
@@ -153,61 +156,68 @@ class Draws(Protocol):
 
 
 class Joint(nn.Module):
-    """The parts that learn together."""
+    """The parts that learn together on the features of a frozen encoder."""
 
     def __init__(self, model: LatentActionModel) -> None:
         super().__init__()
         self.inverse_dynamics, self.world_model, self.bottleneck = model.inverse_dynamics, model.world_model, model.bottleneck
 
 
-def clip_features(model: LatentActionModel, clip: Tensor) -> Tensor:
-    """Features (B, T, P, D) of clips that are features already, or of frames (B, T, H, W, 3) uint8 through the frozen encoder."""
-    if clip.dtype != torch.uint8:
-        return clip.float()
-    with torch.inference_mode():
-        encoded = model.encoder.clip(clip)
-    return encoded.float().clone()  # which autograd, unlike a tensor of inference mode, may keep
-
-
 def train_lam(model: LatentActionModel, draws: Draws, held_out: dict[str, Tensor], config: PretrainConfig, budget: Budget, out: Path,
               execution: Execution | None = None, world: World = ALONE) -> Trained:
-    """Inverse dynamics, world model and bottleneck jointly; reports for each set of held-out clips what tells it from a copier."""
+    """Inverse dynamics, world model and bottleneck together, and with `config.joint` the encoder, whose clips are frames then; reports
+    for each set of held-out clips what tells it from a copier."""
     # What is trained may end sharded or compiled: it is a copy, and the model gets its weights.
     student = copy.deepcopy(model)
-    joint = Joint(student)
     device = model.encoder.pixel_mean.device
+    with_encoder = None if config.joint is None else JointModel(student, config.joint)
+    joint, seen_by = (with_encoder, with_encoder.target) if with_encoder else (Joint(student), student.encoder)
 
-    def price(clips: list[Tensor]) -> list[Tensor] | list[tuple[Tensor, Price]]:
-        encoded = [clip_features(student, clip) for clip in clips]
-        return list(zip(encoded, student.price(encoded), strict=True))
+    def frozen_loss(clip: Tensor, imagined: bool, priced: Price | None) -> tuple[Tensor, dict[str, Tensor]]:
+        return student.loss(clip_features(student.encoder, clip), imagined, priced)
+
+    loss_of = with_encoder.loss if with_encoder else frozen_loss
+
+    def price(clips: list[Tensor]) -> list[tuple[Tensor, Price]]:
+        encoded = [with_encoder.features(clip) if with_encoder else clip_features(student.encoder, clip) for clip in clips]
+        return list(zip(clips if with_encoder else encoded, student.price(encoded), strict=True))
 
     def loss(part: Any, step: int) -> tuple[Tensor, dict[str, Tensor]]:
         clip, priced = part if isinstance(part, tuple) else (part, None)
         imagined = np.random.default_rng((config.seed, step, 1)).random() < config.imagined
-        return student.loss(clip_features(student, clip), bool(imagined), priced)
+        return loss_of(clip, bool(imagined), priced)
 
     def validate() -> dict[str, float]:
-        each = {name: _diagnose(student, clips, config) for name, clips in held_out.items()}
+        each = {name: _diagnose(student, seen_by, clips, config) for name, clips in held_out.items()}
         return {f"{name}/{key}": value for name, values in each.items() for key, value in values.items()}
 
     def flops(imagined: bool) -> int:
         one = next(iter(held_out.values()))[:1].to(device)
-        return training_flops(joint, lambda: student.loss(clip_features(student, one), imagined)[0])
+        return training_flops(joint, lambda: loss_of(one, imagined, None)[0])
+
+    def after_step() -> None:
+        student.bottleneck.after_step()
+        if with_encoder:
+            with_encoder.after_step(world)
 
     micro = config.micro_batch or config.batch
     in_parts = student.bottleneck.whole_batch and config.batch // micro > world.size
     clip_flops = flops(False) * (1 - config.imagined) + (flops(True) * config.imagined if config.imagined else 0)
     done = train(joint, draws.draw, loss, budget, out, batch=config.batch, micro_batch=config.micro_batch, title="latent action model",
                  config=config.optimiser, seed=config.seed, prepare=price if in_parts else None, validate=validate, validate_every=250,
-                 after_step=student.bottleneck.after_step, execution=execution, world=world, clip_flops=clip_flops)
-    model.load_state_dict({**model.state_dict(), **whole_state(joint)})
+                 after_step=after_step, execution=execution, world=world, clip_flops=clip_flops)
+    trained = whole_state(joint)
+    model.load_state_dict({**model.state_dict(), **(kept_state(trained) if with_encoder else trained)})
     return done
 
 
-def _diagnose(model: LatentActionModel, clips: Tensor, config: PretrainConfig) -> dict[str, float]:
-    """The mean of `LatentActionModel.diagnose` over all clips."""
-    device = model.encoder.pixel_mean.device
-    found = [model.diagnose(clip_features(model, part.to(device))) for part in clips.split(config.validation_batch)]
+def _diagnose(model: LatentActionModel, encoder: Encoder, clips: Tensor, config: PretrainConfig) -> dict[str, float]:
+    """The mean of `LatentActionModel.diagnose` over all clips; of an encoder that learns, whether its features collapse as well."""
+    device = encoder.pixel_mean.device
+    found = []
+    for part in clips.split(config.validation_batch):
+        features = clip_features(encoder, part.to(device))
+        found.append(model.diagnose(features) | (collapse(features) if config.joint else {}))
     return {key: float(np.mean([each[key] for each in found])) for key in found[0]}
 
 

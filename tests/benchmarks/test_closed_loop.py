@@ -5,9 +5,10 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from benchmarks import filming
 from benchmarks.arm_tasks import TASKS, ArmTask, run_task, simulators
 from benchmarks.closed_loop import ClosedLoop, Setting, Track
-from benchmarks.filming import film_track
+from benchmarks.filming import film_track, film_windows
 from benchmarks.forbidden_box import Boxes
 from benchmarks.navigation import add_rows
 from benchmarks.oracle import Oracle
@@ -16,8 +17,9 @@ from benchmarks.policies import Constant, Policy, Random
 from benchmarks.subgoals import Subgoals
 from lamplan.planner import Planner
 from lamplan.report import Results
+from lamplan.report.panels import side_by_side
 from lamplan.search import CEM
-from tests.benchmarks.fakes import PANDA, PointDynamics, PointWorld, Straight, encode
+from tests.benchmarks.fakes import PANDA, PointDynamics, PointWorld, Straight, encode, picture
 
 SETTING = Setting(plans=4, execute=3, patience=4, stops=False)
 BOXED = Setting(plans=6, execute=3, patience=6, stops=False, box_half_m=0.05)
@@ -116,3 +118,18 @@ def test_drives_are_weighed_by_their_paths() -> None:
 def test_an_episode_is_filmed(tmp_path) -> None:  # type: ignore[no-untyped-def]
     tracks, _ = drive(planner(), Setting(plans=1, execute=2, patience=1, stops=False))
     assert film_track(tracks[0], encode, tmp_path / "reach.mp4", "reach").stat().st_size > 500
+
+
+def test_predictions_are_filmed_decoded_where_there_is_a_decoder(tmp_path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    tracks, _ = drive(planner(), Setting(plans=1, execute=2, patience=1, stops=False))
+    captions: list[list[str]] = []
+    monkeypatch.setattr(filming, "side_by_side", lambda panels, footer: (captions.append(list(panels)), side_by_side(panels, footer))[1])
+
+    def decode(features):  # type: ignore[no-untyped-def]
+        return np.stack([picture(one[0]) for one in features])
+
+    film_track(tracks[0], encode, tmp_path / "reach.mp4", "reach", decode)
+    assert captions[0] == ["observed", "goal", "predicted", "predicted (nearest frame)"]
+    windows = np.stack([tracks[0].frames[:2]])
+    film_windows(windows, np.stack(tracks[0].predicted[:1]), encode, tmp_path / "open.mp4", "open", decode)
+    assert captions[-1] == ["start", "goal", "predicted", "predicted (nearest frame)"]

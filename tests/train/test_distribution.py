@@ -16,11 +16,13 @@ from lamplan.errors import InputError
 from lamplan.models.world_model import WorldModel, WorldModelConfig
 from lamplan.train.batches import Parts
 from lamplan.train.distribution import ALONE, Execution, Spread, World
+from lamplan.train.joint import JointConfig
 from lamplan.train.optimiser import OptimiserConfig
 from tests.train.cluster import BOTTLENECKS, Squares, learn, losses, recipe, together
 
 STEPS = {"ddp": 20, "fsdp": 5}  # the discrete bottleneck resets its words at every fifth
 MUON_STEPS = 3
+JOINT_STEPS = 4
 MUON = {"encode": "each_step", "optimiser": OptimiserConfig("muon", warmup=0.2)}
 ways = pytest.mark.parametrize(("kind", "parallel"), [(kind, parallel) for kind in BOTTLENECKS for parallel in STEPS])
 
@@ -30,6 +32,9 @@ def _all_ways(world: World, out: Path, steps: dict[str, int]) -> None:
         for kind in BOTTLENECKS:
             model = learn(recipe(kind, parallel=parallel), out / f"{kind}-{parallel}", count, world=world)
             torch.save(model.state_dict(), out / f"{kind}-{parallel}-{world.rank}.pt")
+        model = learn(recipe("sparse", parallel=parallel, joint=JointConfig(ema=0.9)), out / f"joint-{parallel}", JOINT_STEPS, images=True,
+                      world=world)
+        torch.save(model.state_dict(), out / f"joint-{parallel}-{world.rank}.pt")
     # Other paths of the same code: images encoded at each step, activations computed again, Muon on sharded matrices.
     model = learn(recipe("noisy", parallel="fsdp", recompute=True, **MUON), out / "muon", MUON_STEPS, images=True, world=world)
     torch.save(model.state_dict(), out / f"muon-{world.rank}.pt")
@@ -79,6 +84,18 @@ def test_other_paths_agree_as_far_as_their_precision_allows(pair: Path, tmp_path
     # Muon makes its matrices orthogonal in bf16, where a rounding of the sum over processes shows.
     torch.testing.assert_close(numbers(pair / "muon"), numbers(tmp_path), rtol=1e-2, atol=1e-3)
     assert torch.equal(alone.encoder.patches.weight, torch.load(pair / "muon-1.pt", weights_only=True)["encoder.patches.weight"])
+
+
+def test_an_encoder_that_learns_jointly_learns_the_same_in_two_processes(pair: Path, tmp_path: Path) -> None:
+    alone = learn(recipe("sparse", joint=JointConfig(ema=0.9)), tmp_path, JOINT_STEPS, images=True)
+    start = torch.manual_seed(0) and LatentActionModel(alone.config).state_dict()
+    assert not torch.equal(alone.encoder.patches.weight, start["encoder.patches.weight"])
+    for parallel in STEPS:
+        torch.testing.assert_close(numbers(pair / f"joint-{parallel}"), numbers(tmp_path), rtol=0, atol=1e-5)
+        for rank in range(2):
+            state = torch.load(pair / f"joint-{parallel}-{rank}.pt", weights_only=True)
+            for name, tensor in alone.state_dict().items():
+                torch.testing.assert_close(state[name], tensor, rtol=0, atol=1e-5, msg=lambda text, name=name: f"{name}: {text}")
 
 
 def test_another_number_of_processes_goes_on_from_the_same_state(pair: Path, tmp_path: Path) -> None:

@@ -1,0 +1,119 @@
+"""Training a decoder on a tiny world: what it learns, what it leaves as it was, what it refuses."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from lamplan import InputError, LatentActionModel
+from lamplan.cli import main
+from lamplan.models.decoder import Decoder
+from lamplan.train.config import load_config, load_decoder_recipe
+from lamplan.train.data import frame_store
+from lamplan.train.optimiser import OptimiserConfig
+from lamplan.train.perceptual import lpips_distance
+from tests import tiny
+
+RECIPE = """
+batch = 16
+{more}
+[decoder]
+width = 24
+depth = 1
+heads = 2
+[optimiser]
+learning_rate = 5e-3
+"""
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny.videos(tmp_path_factory.mktemp("data") / "videos", count=30)
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    torch.manual_seed(0)
+    LatentActionModel(load_config(str(tiny.recipe(tmp_path))).lam).save(tmp_path / "tiny")
+    return tmp_path / "tiny"
+
+
+def decoder(tmp_path: Path, checkpoint: Path, data: Path, steps: int, more: str = "") -> int:
+    path = tmp_path / "decoder.toml"
+    path.write_text(RECIPE.format(more=more))
+    return main(["decoder", str(checkpoint), "--config", str(path), "--data", str(data), "--steps", str(steps), "--threads", "1",
+                 "--out", str(tmp_path / "run"), "--cache", str(tmp_path / "cache")])
+
+
+def last(run: Path) -> dict[str, float]:
+    return {row["name"]: float(row["value"]) for row in csv.DictReader((run / "curves.csv").open())}
+
+
+def test_a_decoder_learns_to_show_what_was_seen_and_leaves_the_model_alone(
+        tmp_path: Path, checkpoint: Path, data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = (checkpoint / "model.safetensors").read_bytes()
+    (checkpoint / "README.md").write_text("# Card\n\n<!-- measured -->\nby hand\n")
+    assert decoder(tmp_path, checkpoint, data, 200) == 0
+    store = frame_store(data, tmp_path / "cache", 32, 4.0)
+    held_out = store.validation(1, 64)
+    mean = torch.from_numpy(store.data[:].mean(axis=0))
+    squared = ((held_out[:, 0] - mean) / 255).square().mean((1, 2, 3))
+    assert last(tmp_path / "run")["val/videos/psnr_db"] > (-10 * squared.log10()).mean().item() + 3
+    lam, shown = LatentActionModel.load(checkpoint), Decoder.load(checkpoint)
+    seen = shown.decode(lam.encode(held_out[:4, 0]))
+    assert (seen.float() - held_out[:4, 0].float()).abs().mean() < 30
+    assert (checkpoint / "model.safetensors").read_bytes() == model
+
+    weights = (checkpoint / "decoder.safetensors").read_bytes()
+    assert decoder(tmp_path, checkpoint, data, 200) == 0  # goes on from where it was: at the end
+    assert (checkpoint / "decoder.safetensors").read_bytes() == weights
+    card = (checkpoint / "README.md").read_text()
+    assert card.startswith("# Card\n\n<!-- measured -->\nby hand\n") and card.count("## Decoder") == 1
+    assert "- videos: 360 frames in 30 clips" in card and "| videos/psnr_db |" in card and "- decoder.width: 24" in card
+    assert "wrote the decoder into" in capsys.readouterr().out
+
+
+class Apart(nn.Module):
+    """Stands in for LPIPS: the distance of two images is their mean squared difference; it counts how often it was asked."""
+
+    asked = 0
+
+    def forward(self, one: Tensor, other: Tensor) -> Tensor:
+        Apart.asked += 1
+        assert one.shape[1] == 3 and other.min() >= -1 and other.max() <= 1 and other.min() < -0.1
+        return (one - other).square().mean((1, 2, 3), keepdim=True)
+
+
+def test_lpips_is_used_where_it_is_there_and_missed_with_a_sentence(
+        tmp_path: Path, checkpoint: Path, data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setitem(sys.modules, "lpips", None)
+    assert decoder(tmp_path, checkpoint, data, 2, "perceptual = 1.0") == 2
+    assert "LPIPS needs the packages lpips and torchvision" in capsys.readouterr().err
+
+    package = ModuleType("lpips")
+    package.LPIPS = lambda net, verbose: Apart()  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "lpips", package)
+    assert decoder(tmp_path, checkpoint, data, 20, "perceptual = 1.0") == 0
+    assert Apart.asked == 20 and 0 < last(tmp_path / "run")["train/lpips"] < 4
+
+    def without_weights(net: str, verbose: bool) -> nn.Module:
+        raise OSError("no route to host")
+
+    package.LPIPS = without_weights  # type: ignore[attr-defined]
+    with pytest.raises(InputError, match="no weights of its backbone"):
+        lpips_distance("cpu")
+
+
+def test_recipes() -> None:
+    paper = load_decoder_recipe("paper")
+    assert (paper.steps, paper.batch, paper.clip_frames, paper.decoder.causal, paper.perceptual) == (90_000, 512, 16, True, 1.0)
+    assert paper.optimiser == OptimiserConfig("muon", 3e-4, 0.02, 0.01, 0.1333, 1.0)
+    assert load_decoder_recipe("small").decoder.width == 128
+    with pytest.raises(InputError, match="no recipe 'large': give the path of a TOML file or one of paper, small"):
+        load_decoder_recipe("large")
