@@ -27,6 +27,7 @@ class Checkup:
     facts: dict[str, str] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
     cameras: dict[str, Camera] = field(default_factory=dict)
+    pictures: list[Path] = field(default_factory=list)  # made by others, for the page
 
     def add(self, section: Section) -> None:
         self.facts |= section.facts

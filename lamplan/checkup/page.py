@@ -43,7 +43,7 @@ def _log(found: Checkup, plots: Path, robot: RobotSpec | None) -> list[str]:
     header, body = axis_grid(found)
     if body:
         parts.append(f"<h3>Axes</h3>{grid(header, body)}")
-    parts += ["<h3>Plots</h3>", *(figure(path) for path in draw(found, plots, robot))]
+    parts += ["<h3>Plots</h3>", *(figure(path) for path in [*draw(found, plots, robot), *found.pictures])]
     try:
         text = suggest(found, "my_robot")
     except LamplanError as error:

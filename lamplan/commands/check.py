@@ -6,10 +6,14 @@ import argparse
 import shlex
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from lamplan.checkup.finding import Section
 from lamplan.errors import InputError, LamplanError
 from lamplan.robot import RobotSpec, robot_folder
+
+if TYPE_CHECKING:
+    from lamplan.checkup import Checkup
 
 
 def add_commands(commands: Any) -> None:
@@ -18,6 +22,8 @@ def add_commands(commands: Any) -> None:
                                 description="Exit status: 0 no trouble, 1 trouble, 2 the input cannot be read at all.")
     check.add_argument("logs", type=Path, nargs="+", metavar="LOG", help="robot logs of any format that is read")
     check.add_argument("--robot", help="also compare with this robot: a folder with robot.toml, or its name under controllers/")
+    check.add_argument("--model", type=Path, metavar="CHECKPOINT",
+                       help="also check, with the robot's controller, that the planner's cost is lowest at the actions really taken")
     check.add_argument("--out", type=Path, help="where the page check.html is written (default: runs/check-LOG)")
     check.set_defaults(run=_check)
 
@@ -36,23 +42,46 @@ def _check(options: argparse.Namespace) -> int:
     from lamplan.checkup.page import write_checkup
     from lamplan.checkup.text import summary
 
+    if options.model and not options.robot:
+        raise InputError("--model needs --robot: what an action means, and the controller fitted to it, are the robot's.")
     robot = RobotSpec.load(robot_folder(options.robot)) if options.robot else None
+    out = options.out or Path("runs") / f"check-{options.logs[0].resolve().stem}"
     checkups, unread = [], []
-    for log in options.logs:
+    for number, log in enumerate(options.logs):
         try:
-            checkups.append(examine(log, robot))
+            found = examine(log, robot)
+            if options.model:
+                _energy(found, log, options, out / "energy" / str(number))
         except LamplanError as error:
             unread.append(error)
             print(f"lamplan check: {error}", file=sys.stderr)
         else:
-            print(summary(checkups[-1]) + "\n")
+            checkups.append(found)
+            print(summary(found) + "\n")
     if not checkups:
         return 2
-    command = shlex.join(["lamplan", "check", *map(str, options.logs), *(["--robot", options.robot] if options.robot else [])])
-    page = write_checkup(checkups, options.out or Path("runs") / f"check-{options.logs[0].resolve().stem}", command, robot)
+    given = [part for name in ("robot", "model") if (value := getattr(options, name)) for part in (f"--{name}", str(value))]
+    page = write_checkup(checkups, out, shlex.join(["lamplan", "check", *map(str, options.logs), *given]), robot)
     troubles, notes = sum(len(found.troubles) for found in checkups), sum(len(found.notes) for found in checkups)
     print(f"trouble: {troubles}, notes: {notes}" + (f", logs that cannot be read: {len(unread)}" if unread else "") + f"; see {page}")
     return 1 if troubles or unread else 0
+
+
+def _energy(found: Checkup, log: Path, options: argparse.Namespace, out: Path) -> None:
+    from lamplan.energy import energy_check
+
+    report = energy_check(log, robot_folder(options.robot), options.model, out)
+    print(report)
+    found.pictures.append(report.picture)
+    section = Section({"model": str(options.model)})
+    place = "the position" if report.robot.kind == "arm" else "the ground"
+    if report.trouble:
+        section.trouble("model", "the planner's cost is no guide: it is not surely lower at the true action than at none, or has its "
+                        "minimum elsewhere", f"a minimum at the true action along every axis of {place}",
+                        "fit the controller to more episodes, or go on training the model on video of this robot", found.survey.name)
+    for axis in report.axes:
+        section.note("model", str(axis), where=found.survey.name)
+    found.add(section)
 
 
 def _new_robot(options: argparse.Namespace) -> int:

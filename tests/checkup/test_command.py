@@ -14,6 +14,8 @@ from lamplan.checkup.page import draw, thumbnails, write_checkup
 from lamplan.cli import main
 from lamplan.logs import LogWriter
 from lamplan.robot import RobotSpec
+from tests import tiny
+from tests.benchmarks.untrained import checkpoint_and_robot
 from tests.checkup.worlds import checked, each, log
 from tests.logs import synthetic
 from tests.logs.helpers import spec
@@ -144,3 +146,15 @@ def test_a_real_franka_pair(shared_data):
 def test_real_demonstrations_without_images(shared_data, tmp_path, capsys, task):
     assert run("check", shared_data / "robosuite_demos" / task / "demo.hdf5", "--out", tmp_path) == 2
     assert "has no images" in capsys.readouterr().err
+
+
+def test_with_a_model_the_energy_is_checked_too(tmp_path, capsys):
+    home = checkpoint_and_robot(tmp_path, "rover")
+    recorded = tiny.log(tmp_path / "log.hdf5", RobotSpec.load(home), episodes=12)
+    assert run("check", recorded, "--robot", home, "--model", tmp_path / "checkpoint", "--out", tmp_path / "out") == 1
+    said = capsys.readouterr().out
+    # The model is untrained: whatever its cost prefers, that is not the true action.
+    assert "energy of rover" in said and "the planner's cost is no guide" in said
+    assert (tmp_path / "out/energy/0/energy.png").exists() and "energy" in (tmp_path / "out/check.html").read_text()
+    assert run("check", recorded, "--model", tmp_path / "checkpoint") == 2
+    assert "--model needs --robot" in capsys.readouterr().err
