@@ -82,7 +82,11 @@ def draw(mean: Tensor, std: Tensor, space: SearchSpace, noise: Tensor) -> Tensor
 
 def judged(cost: Cost, actions: Tensor) -> Tensor:
     """Costs (B, N) of actions (B, N, H, A); what is not finite becomes infinite."""
-    costs = cost(actions)
+    return ranked(cost(actions))
+
+
+def ranked(costs: Tensor) -> Tensor:
+    """Costs (B, N) in which what is not finite is infinite. Raises InputError where an episode has no finite one."""
     costs = torch.where(torch.isfinite(costs), costs, torch.inf)
     if torch.isinf(costs).all(dim=1).any():
         raise InputError("the search found no finite plan: every candidate's cost is a NaN or an infinity. Look at the constraint, at the "

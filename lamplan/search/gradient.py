@@ -20,12 +20,13 @@ from lamplan.search.base import (
     draw,
     judged,
     never,
+    ranked,
 )
 
 
 @dataclass(frozen=True)
 class Gradient:
-    """Adam on `samples` candidates at once, each moved back into the box after every step; the best one ever seen is the answer.
+    """Adam on `samples` candidates at once, each moved back to where it is allowed after every step; the best one ever seen is the answer.
 
     `rate` is Adam's, in units of the beginning's spread. A term of the cost without a gradient (a wall, say) still decides
     which candidate wins.
@@ -70,22 +71,29 @@ def descend(cost: Cost, candidates: Tensor, space: SearchSpace, std: Tensor, rat
     """Projected Adam from candidates (B, N, H, A), step sizes in units of std (B, H, A)."""
     actions, unit = candidates, std[:, None]
     first, second = torch.zeros_like(actions), torch.zeros_like(actions)
-    answer = best_of(actions, judged(cost, actions))
+    answer = actions[:, 0], actions.new_full(actions.shape[:1], torch.inf)
     curve = []
     for step in range(1, iterations + 1):
-        with torch.enable_grad():
-            tracked = actions.detach().requires_grad_()
-            costs = cost(tracked)
-            if not costs.requires_grad:
-                raise InputError("the cost has no gradient: search with CEM, ICEM or MPPI instead.")
-            slope, = torch.autograd.grad(torch.where(torch.isfinite(costs), costs, 0.0).sum(), tracked)
+        costs, slope = slope_of(cost, actions)
+        best = best_of(actions, ranked(costs))
+        answer = better_of(answer, best)
+        curve.append(best[1])
         slope = torch.nan_to_num(slope * unit, nan=0.0, posinf=0.0, neginf=0.0)
         first, second = torch.lerp(slope, first, 0.9), torch.lerp(slope.square(), second, 0.99)
         change = (first / (1 - 0.9**step)) / ((second / (1 - 0.99**step)).sqrt() + 1e-8)
         actions = space.inside(actions - rate * unit * change)
-        best = best_of(actions, judged(cost, actions))
-        answer = better_of(answer, best)
-        curve.append(best[1])
         if enough():
             break
-    return Found(*answer, torch.stack(curve))
+    last = best_of(actions, judged(cost, actions))
+    return Found(*better_of(answer, last), torch.stack(curve))
+
+
+def slope_of(cost: Cost, actions: Tensor) -> tuple[Tensor, Tensor]:
+    """Costs (B, N) of actions (B, N, H, A), and their gradient by these, of those that are finite."""
+    with torch.enable_grad():
+        tracked = actions.detach().requires_grad_()
+        costs = cost(tracked)
+        if not costs.requires_grad:
+            raise InputError("the cost has no gradient: search with CEM, ICEM or MPPI instead.")
+        slope, = torch.autograd.grad(torch.where(torch.isfinite(costs), costs, 0.0).sum(), tracked)
+    return costs.detach(), slope
