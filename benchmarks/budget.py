@@ -1,7 +1,8 @@
 """`python -m benchmarks.budget`: what a plan's accuracy costs in time. Open loop, the episodes of `benchmarks.manipulation`.
 
 Ways: `cem` from the robot's prior; `proposal` alone, without any search; `proposals+cem`, `proposals+mppi` and `proposals+gradient` from
-there; `latents`, a search over latent actions that begins at the inferred one. Each with several budgets, candidates x iterations.
+there; `latents` and `latents+gradient`, searches over latent actions that begin at the inferred one. Each with several budgets,
+candidates x iterations.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from benchmarks.policies import Constant, Policy
 from benchmarks.run import Run
 from benchmarks.windows import Recorder, cached, play
 from lamplan.controllers import load_controller
+from lamplan.costs import GoalCost
 from lamplan.errors import InputError
 from lamplan.latent_planner import LatentPlanner
 from lamplan.planner import Planner
@@ -28,7 +30,7 @@ from lamplan.report.results import describe_device
 from lamplan.rollout import LatentDynamics
 from lamplan.search import CEM, MPPI, Gradient, Search
 
-WAYS = ("zero", "proposal", "cem", "proposals+cem", "proposals+mppi", "proposals+gradient", "latents")
+WAYS = ("zero", "proposal", "cem", "proposals+cem", "proposals+mppi", "proposals+gradient", "latents", "latents+gradient")
 BUDGETS = "8x1,16x2,32x3,80x6,300x15"
 
 
@@ -76,21 +78,23 @@ def policies(way: str, budgets: list[tuple[int, int]], dynamics: LatentDynamics,
     found: list[Policy] = []
     for samples, iterations in budgets:
         name = f"{way} {samples}x{iterations}"
-        if way == "latents":
-            search = CEM(samples, iterations, elites(samples), 1)
-            found.append(Planned(name, LatentPlanner(dynamics, dynamics.controller, robot, search, stride=HORIZON), None, HORIZON))
+        if way.startswith("latents"):
+            search, cost = method(way, samples, iterations, 1), GoalCost("l1" if way.endswith("gradient") else "l2")
+            planner: Planner = LatentPlanner(dynamics, dynamics.controller, robot, search, cost=cost, stride=HORIZON)
         else:
-            found.append(Planned(name, Planner(dynamics, robot, method(way, samples, iterations), proposals=way != "cem"), None, HORIZON))
+            planner = Planner(dynamics, robot, method(way, samples, iterations, HORIZON), proposals=way != "cem")
+        found.append(Planned(name, planner, None, HORIZON))
     return found
 
 
-def method(way: str, samples: int, iterations: int) -> Search:
+def method(way: str, samples: int, iterations: int, horizon: int) -> Search:
     """The search of a way: its forward rollouts are `samples` x `iterations`, or about as long where a gradient is taken."""
     if way.endswith("mppi"):
-        return MPPI(samples, iterations, HORIZON)
+        return MPPI(samples, iterations, horizon)
     if way.endswith("gradient"):
-        return Gradient(max(1, samples // 16), max(1, 4 * iterations), HORIZON, rate=0.1)  # a gradient costs about four rollouts
-    return CEM(samples, iterations, elites(samples), HORIZON)
+        rate = 0.33 if way.startswith("latents") else 0.1
+        return Gradient(max(1, samples // 16), max(1, 4 * iterations), horizon, rate)  # a gradient costs about four rollouts
+    return CEM(samples, iterations, elites(samples), horizon)
 
 
 def elites(samples: int) -> int:

@@ -24,6 +24,7 @@ from benchmarks.prefix_dynamics import PrefixDynamics
 from benchmarks.run import Run
 from benchmarks.soak import soak
 from lamplan.controllers import load_controller, new_controller
+from lamplan.errors import InputError
 from lamplan.lam import LAMConfig, LatentActionModel
 from lamplan.latent_planner import LatentPlanner
 from lamplan.latents import NoisyConfig
@@ -32,7 +33,7 @@ from lamplan.models.encoder import EncoderConfig
 from lamplan.models.inverse_dynamics import InverseDynamicsConfig
 from lamplan.models.world_model import WorldModelConfig
 from lamplan.planner import Planner
-from lamplan.presets import preset
+from lamplan.presets import preset, resized
 from lamplan.report import Results
 from lamplan.report.results import describe_device
 from lamplan.robot import RobotSpec
@@ -81,12 +82,11 @@ def main(argv: list[str] | None = None) -> None:
     exact, robot = model(args.preset, args.checkpoint, args.robot, args.device)
     rounded = LatentDynamics(exact.lam, exact.controller, "bf16")
     dynamics = exact if args.precision == "fp32" else rounded
-    named = preset(args.search).search
-    samples = args.samples or named.samples
-    search = replace(named, samples=samples, iterations=args.iterations or named.iterations, elites=min(named.elites, samples),
-                     horizon=args.horizon or named.horizon)
+    search = resized(preset(args.search).search, args.samples, args.iterations, args.horizon)
+    if not isinstance(search, CEM):
+        raise InputError(f"'{args.search}' is no search by sampling, which is what is measured here; choose another --search.")
     results = Results.begin("latency", args.seed, describe_device(args.device), argv, preset=args.preset, threads=torch.get_num_threads(),
-                            search=f"{samples} x {search.iterations} x H{search.horizon}", precision=args.precision,
+                            search=f"{search.samples} x {search.iterations} x H{search.horizon}", precision=args.precision,
                             **({"note": args.note} if args.note else {}))
     run = Run(results, args.out, 1)
     rates = {name: matrix_rate(args.device, dtype) for name, dtype in DTYPES.items()}

@@ -194,12 +194,10 @@ def _plan(options: argparse.Namespace) -> None:
     from lamplan.latent_planner import LatentPlanner
     from lamplan.models.decoder import Decoder, has_decoder
     from lamplan.planner import Planner
-    from lamplan.presets import preset
+    from lamplan.presets import preset, resized
 
     named = preset(options.search)
-    given = {name: value for name in ("samples", "iterations", "horizon") if (value := getattr(options, name)) is not None}
-    elites = min(named.search.elites, given.get("samples", named.search.samples))
-    search = replace(named.search, **given, elites=elites)
+    search = resized(named.search, options.samples, options.iterations, options.horizon)
     common = {"cost": named.cost, "seed": options.seed, "precision": options.precision}
     if options.search == "realtime":
         planner: Planner = LatentPlanner.load(options.checkpoint, robot_folder(options.robot), search, **common)

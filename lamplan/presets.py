@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lamplan.costs import GoalCost
 from lamplan.errors import InputError
-from lamplan.search import CEM, Search
+from lamplan.search import CEM, Gradient, Search
 
 
 @dataclass(frozen=True)
 class Preset:
     """A search and the distance that it minimises. Where it begins, how widely and within which limits is the robot's (`robot.toml`)."""
 
-    search: CEM
+    search: CEM | Gradient
     cost: GoalCost = GoalCost()  # noqa: RUF009  frozen
 
 
@@ -29,8 +29,8 @@ PRESETS: dict[str, Preset] = {
     "jepa-wms-metaworld": Preset(CEM(300, 15, 10, 6)),
     "jepa-wms-pusht": Preset(CEM(300, 30, 10, 6)),
     "dino-wm": Preset(CEM(300, 30, 30, 5)),
-    # The best budget that plans in a quarter of a second on 2 cores, for `LatentPlanner`: see `python -m benchmarks.budget`.
-    "realtime": Preset(CEM(samples=16, iterations=2, elites=4, horizon=1)),
+    # The best that plans in a quarter of a second on 2 cores, for `LatentPlanner`: see `python -m benchmarks.budget`.
+    "realtime": Preset(Gradient(samples=1, iterations=12, horizon=1, rate=0.33), GoalCost("l1")),
 }
 
 
@@ -39,6 +39,15 @@ def preset(name: str) -> Preset:
     if name not in PRESETS:
         raise InputError(f"there is no search named '{name}'; choose from {', '.join(PRESETS)}.")
     return PRESETS[name]
+
+
+def resized(search: CEM | Gradient, samples: int | None = None, iterations: int | None = None,
+            horizon: int | None = None) -> CEM | Gradient:
+    """The same search with other numbers where they are given; there are never more elites than samples."""
+    given = {"samples": samples or search.samples, "iterations": iterations or search.iterations, "horizon": horizon or search.horizon}
+    if isinstance(search, CEM):
+        return replace(search, **given, elites=min(search.elites, given["samples"]))
+    return replace(search, **given)
 
 
 def settings(search: Search | str, cost: GoalCost | None) -> tuple[Search, GoalCost]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from lamplan import CEM, GoalCost, InputError, Planner
-from lamplan.presets import PRESETS
+from lamplan.presets import PRESETS, resized
+from lamplan.search import Gradient
 from tests.test_planner import ROBOT, PointWorld
 
 PUBLISHED = {  # samples, iterations, elites, horizon, momentum of mean and spread, distance
@@ -17,11 +18,10 @@ PUBLISHED = {  # samples, iterations, elites, horizon, momentum of mean and spre
     "jepa-wms-metaworld": (300, 15, 10, 6, 0.0, "l2"),
     "jepa-wms-pusht": (300, 30, 10, 6, 0.0, "l2"),
     "dino-wm": (300, 30, 30, 5, 0.0, "l2"),
-    "realtime": (16, 2, 4, 1, 0.0, "l2"),
 }
 
 
-@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize("name", PUBLISHED)
 def test_a_name_stands_for_the_published_settings(name: str) -> None:
     samples, iterations, elites, horizon, momentum, distance = PUBLISHED[name]
     planner = Planner(PointWorld(), ROBOT, name)
@@ -32,6 +32,17 @@ def test_a_name_stands_for_the_published_settings(name: str) -> None:
 def test_the_paper_is_the_default_and_a_cost_of_ones_own_wins() -> None:
     assert Planner(PointWorld(), ROBOT).search == PRESETS["paper"].search
     assert Planner(PointWorld(), ROBOT, "vjepa2-ac", cost=GoalCost("cosine")).cost == GoalCost("cosine")
+
+
+def test_the_real_time_mode_is_the_one_name_that_is_not_published() -> None:
+    assert set(PRESETS) - set(PUBLISHED) == {"realtime"}
+    assert PRESETS["realtime"].search.horizon == 1 and PRESETS["realtime"].cost == GoalCost("l1")
+
+
+def test_other_numbers_keep_the_rest_of_a_search() -> None:
+    few = resized(PRESETS["vjepa2-ac"].search, samples=4, horizon=3)
+    assert few == CEM(4, 10, 4, 3, 0.15, 0.15)
+    assert resized(PRESETS["realtime"].search, iterations=5) == Gradient(1, 5, 1, PRESETS["realtime"].search.rate)  # type: ignore[union-attr]
 
 
 def test_an_unknown_name_is_refused_with_those_that_are_known() -> None:

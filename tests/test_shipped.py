@@ -14,6 +14,7 @@ import envs  # noqa: F401  registers the environments
 from lamplan import CEM, InputError, LatentActionModel, LatentPlanner, Planner
 from lamplan.cli import main
 from lamplan.models.decoder import Decoder
+from lamplan.presets import PRESETS
 
 CHECKPOINT = Path("checkpoints/wild-small")
 WORLDS = {"panda": ("lamplan/Tabletop-v0", {"task": "reach", "wrist": False}), "rover": ("lamplan/Rover-v0", {})}
@@ -66,7 +67,7 @@ def test_the_arm_plans_over_latents_and_in_time(root: Path, play: tuple[str, np.
         pytest.skip("a rover's plan of eight steps is longer than the strides that the model has learned")
     paths = root / CHECKPOINT, root / "controllers" / name
     realtime = LatentPlanner.load(*paths)
-    assert realtime.search == CEM(16, 2, 4, horizon=1) and realtime.stride == 3
+    assert realtime.search == PRESETS["realtime"].search and realtime.stride == 3
     plan = realtime.plan(frames[0], frames[3])
     assert plan.actions.shape == (3, 7) and plan.cost < plan.start_cost
     rounded = LatentPlanner.load(*paths, precision="bf16").plan(frames[0], frames[3])
