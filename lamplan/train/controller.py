@@ -66,10 +66,10 @@ def fit(logs: Sequence[Path], robot: Path, checkpoint: Path, *, budget: Budget, 
         if folds > 1:
             for fold, without in enumerate(cross_splits(len(episodes), folds)):
                 controller, _ = fit_once(lam, pairs, without, spec, recipe, where / f"fold-{fold}-of-{folds}")
-                errors.append(held_out_errors(lam, controller, pairs.of(without.test), spec))
+                errors.append(held_out_errors(lam, controller, pairs.of(without.test), spec, pairs.of(without.training).usual()))
             whole = Split([*range(len(episodes) - len(whole.test))], whole.test, [])
         controller, done = fit_once(lam, pairs, whole, spec, recipe, where)
-        errors = errors or [held_out_errors(lam, controller, pairs.of(whole.test), spec)]
+        errors = errors or [held_out_errors(lam, controller, pairs.of(whole.test), spec, pairs.of(whole.training).usual())]
         together = Errors.joined(errors)
         controller.proposal_spread.copy_(torch.from_numpy(together.proposal).square().mean(0).sqrt().clamp_min(1e-4))
         found[camera] = measured(together, spec, seed)

@@ -87,6 +87,12 @@ class MotionPairs:
         """So many of them, spread evenly."""
         return self.where(torch.linspace(0, len(self) - 1, min(count, len(self))).long().to(self.first.device))
 
+    def usual(self) -> Tensor:
+        """The mean motion (G + 1, A) over each number of steps, zero where there are no such pairs."""
+        rows = int(self.gap.max()) + 1
+        total = self.moved.new_zeros(rows, self.moved.shape[1]).index_add_(0, self.gap, self.moved)
+        return total / torch.bincount(self.gap, minlength=rows).clamp_min(1)[:, None]
+
     def longest(self) -> Tensor:
         """Which pairs (N,) lie farthest apart in their episode: a whole plan's motion, or what a short episode has."""
         most = torch.zeros(int(self.episode.max()) + 1, dtype=self.gap.dtype, device=self.gap.device)

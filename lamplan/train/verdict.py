@@ -21,8 +21,9 @@ USABLE = 0.75
 FEW_EPISODES = 5
 """Of fewer held-out episodes every pair counts as a sample of its own, and the interval is too narrow."""
 RULE = (f"usable: the motion read back from two held-out pictures errs by at most {USABLE:.0%} of the way, and the frame imagined from the "
-        "true action is nearer to the next one than the present frame is, both better than doing nothing with 95 % confidence; barely "
-        "better than doing nothing: one of the two is; not usable: neither is.")
+        "true action is nearer to the next one than the present frame is, both with 95 % confidence better than what needs no model (doing "
+        "nothing, or always the log's mean motion, whichever errs less; the present frame); barely better than doing nothing: one of the "
+        "two is; not usable: neither is.")
 
 
 @dataclass(frozen=True)
@@ -47,8 +48,10 @@ class Errors:
 
 
 @torch.inference_mode()
-def held_out_errors(lam: LatentActionModel, controller: Controller, pairs: MotionPairs, spec: RobotSpec, most: int = 2048) -> Errors:
-    """Of the motion proposed from the latent between two frames a plan apart, and of standing still; of the world model's next frame
+def held_out_errors(lam: LatentActionModel, controller: Controller, pairs: MotionPairs, spec: RobotSpec, usual: Tensor,
+                    most: int = 2048) -> Errors:
+    """Of the motion proposed from the latent between two frames a plan apart, of standing still, and of the mean motion of the episodes
+    learned from (`usual`, by the number of steps (G + 1, A)); of the world model's next frame
     with the latent of the true action, the inferred one, none, and of the present frame. On at most `most` pairs each."""
     every, steps = pairs.at_most(most), pairs.where(pairs.gap == 1).at_most(most)
     proposal = torch.cat([controller.actions(every.features[first].float(), z[:, None])[:, 0] - moved for first, z, moved in
@@ -61,7 +64,8 @@ def held_out_errors(lam: LatentActionModel, controller: Controller, pairs: Motio
         for name, z in (("controller", controller(s, steps.moved[rows])), ("inferred", inferred), ("zero", torch.zeros_like(inferred))):
             parts[name].append((lam.predict(s[:, None], z[:, None]) - s_next).abs().mean((1, 2)))
         parts["copy"].append((s - s_next).abs().mean((1, 2)))
-    plan = {name: by[far][:, axes].norm(dim=1).cpu().numpy() for name, by in (("proposed", proposal), ("zero action", every.moved))}
+    errors = {"proposed": proposal, "zero action": every.moved, "mean motion": every.moved - usual[every.gap]}
+    plan = {name: by[far][:, axes].norm(dim=1).cpu().numpy() for name, by in errors.items()}
     step = {name: torch.cat(values).cpu().numpy() for name, values in parts.items()}
     return Errors(every.episode[far].cpu().numpy(), plan, proposal.cpu().numpy(), steps.episode.cpu().numpy(), step)
 
@@ -96,26 +100,28 @@ def measured(errors: Errors, spec: RobotSpec, seed: int = 0) -> Measured:
 
     metric = "delta_xyz" if spec.kind == "arm" else "delta_xy"
     plan = {name: add(metric, "m", name, values, errors.plan_episode) for name, values in errors.plan.items()}
-    gain = add(metric, "m", "zero action - proposed", errors.plan["zero action"] - errors.plan["proposed"], errors.plan_episode)
+    rival = min(("zero action", "mean motion"), key=lambda name: plan[name].value)
+    gain = add(metric, "m", f"{rival} - proposed", errors.plan[rival] - errors.plan["proposed"], errors.plan_episode)
     for name, values in errors.step.items():
         add("next frame", "L1", name, values, errors.step_episode)
     seen = add("next frame", "L1", "copy - controller", errors.step["copy"] - errors.step["controller"], errors.step_episode)
-    verdict, reason = judge(plan["proposed"], plan["zero action"], gain, seen)
+    verdict, reason = judge(plan["proposed"], plan["zero action"], gain, seen, rival)
     episodes = len(np.unique(errors.plan_episode))
     if episodes < FEW_EPISODES:
         reason += f" With {episodes} held-out episode{'s' * (episodes > 1)} the intervals are narrower than the truth."
     return Measured(rows, verdict, reason, episodes)
 
 
-def judge(proposed: Row, still: Row, gain: Row, seen: Row) -> tuple[str, str]:
-    """The verdict by RULE and the numbers that decide it. `gain` and `seen` are paired differences, positive where the model is better."""
+def judge(proposed: Row, still: Row, gain: Row, seen: Row, rival: str = "zero action") -> tuple[str, str]:
+    """The verdict by RULE and the numbers that decide it. `gain`, over the rival, and `seen` are paired differences, positive where the
+    model is better."""
     share = proposed.value / still.value if still.value > 0 else float("inf")
     forwards, back = seen.ci_low > 0, gain.ci_low > 0
     word = ("usable" if forwards and back and share <= USABLE else
             "barely better than doing nothing" if forwards or back else "not usable")
     says = "better than" if back else "worse than" if gain.ci_high < 0 else "no different from"
     sees = "nearer to" if forwards else "farther from" if seen.ci_high < 0 else "no nearer to"
-    return word, (f"the motion read back errs by {share:.0%} of the way, {says} doing nothing, and the frame imagined from the true action "
+    return word, (f"the motion read back errs by {share:.0%} of the way, {says} {rival}, and the frame imagined from the true action "
                   f"is {sees} the next one than the present frame.")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -134,7 +135,7 @@ class Perfect:
 @pytest.mark.parametrize(("off", "verdict"), [(0.0, "usable"), (5.0, "not usable")])
 def test_a_perfect_controller_is_usable_and_one_that_is_far_off_is_not(off: float, verdict: str) -> None:
     lam, pairs = pairs_of(8, 12, 8)
-    found = measured(held_out_errors(lam, Perfect(off), pairs, SPEC), SPEC)  # type: ignore[arg-type]
+    found = measured(held_out_errors(lam, Perfect(off), pairs, SPEC, pairs.usual()), SPEC)  # type: ignore[arg-type]
     assert found.verdict == verdict and found.episodes == 8
     rows = {(row.metric, row.name): row for row in found.rows}
     assert rows["delta_xy", "proposed"].value == pytest.approx(off * 2**0.5, abs=5e-3)
@@ -145,16 +146,26 @@ def test_a_perfect_controller_is_usable_and_one_that_is_far_off_is_not(off: floa
     assert "the rule" in found.facts() and verdict in str(found)
 
 
+def test_a_log_that_always_moves_alike_is_no_credit_to_the_model() -> None:
+    lam, pairs = pairs_of(8, 12, 4)
+    alike = replace(pairs, moved=torch.ones_like(pairs.moved) * pairs.gap[:, None])
+    torch.testing.assert_close(alike.usual()[1:], torch.arange(1.0, 5.0)[:, None].expand(-1, 3))
+    found = measured(held_out_errors(lam, Perfect(), alike, SPEC, alike.usual()), SPEC)  # type: ignore[arg-type]
+    rows = {(row.metric, row.name): row.value for row in found.rows}
+    assert rows["delta_xy", "mean motion"] == pytest.approx(0.0, abs=1e-6) and rows["delta_xy", "mean motion - proposed"] < 0
+    assert "worse than mean motion" in found.reason
+
+
 def test_few_episodes_are_measured_by_pair_and_say_so() -> None:
     lam, pairs = pairs_of(2, 12, 3)
-    found = measured(held_out_errors(lam, Perfect(), pairs, SPEC), SPEC)  # type: ignore[arg-type]
+    found = measured(held_out_errors(lam, Perfect(), pairs, SPEC, pairs.usual()), SPEC)  # type: ignore[arg-type]
     assert found.rows[0].n == pairs.longest().sum() and "narrower than the truth" in found.reason
 
 
 def test_errors_of_several_folds_are_joined() -> None:
     lam, pairs = pairs_of(6, 12, 3)
-    halves = [held_out_errors(lam, Perfect(), pairs.of(part), SPEC) for part in ([0, 2, 4], [1, 3, 5])]  # type: ignore[arg-type]
-    whole = held_out_errors(lam, Perfect(), pairs, SPEC)  # type: ignore[arg-type]
+    halves = [held_out_errors(lam, Perfect(), pairs.of(part), SPEC, pairs.usual()) for part in ([0, 2, 4], [1, 3, 5])]  # type: ignore[arg-type]
+    whole = held_out_errors(lam, Perfect(), pairs, SPEC, pairs.usual())  # type: ignore[arg-type]
     for row, expected in zip(measured(Errors.joined(halves), SPEC).rows, measured(whole, SPEC).rows, strict=True):
         assert row.n == expected.n == 6 and row.value == pytest.approx(expected.value, abs=1e-6)
 
