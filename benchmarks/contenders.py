@@ -13,7 +13,7 @@ import torch
 
 from benchmarks.action_labelled import ActionLabelledWorldModel
 from benchmarks.baselines import ACTION_LABELLED, BEHAVIOUR, REGRESSION
-from benchmarks.dynamics import ActionLabelledDynamics, Shaped
+from benchmarks.dynamics import ActionLabelledDynamics, Guided, Shaped
 from benchmarks.filming import Decode
 from benchmarks.oracle import Oracle
 from benchmarks.planned import Planned, Proposed
@@ -21,6 +21,7 @@ from benchmarks.policies import Constant, Policy, Random
 from benchmarks.regression import GoalRegression, RegressionPolicy
 from benchmarks.shapes import Shape
 from lamplan.controllers import load_controller
+from lamplan.costs import GoalCost
 from lamplan.errors import InputError
 from lamplan.lam import LatentActionModel
 from lamplan.latent_planner import LatentPlanner
@@ -28,11 +29,12 @@ from lamplan.models.decoder import Decoder, has_decoder
 from lamplan.planner import Planner
 from lamplan.robot import RobotSpec
 from lamplan.rollout import Dynamics, LatentDynamics
-from lamplan.search import CEM
+from lamplan.search import CEM, Gradient
 from lamplan.weights import module_fingerprint
 
 OVER_LATENTS = ("lam_in_domain_latents", "lam_in_domain_realtime")  # the second with the search of the real-time mode, whatever the budget
-STRIDING = ("lam_in_domain_stride", *OVER_LATENTS)  # begin at proposals and imagine the whole horizon in one step
+GUIDED = Gradient(samples=1, iterations=16, horizon=1, rate=0.1, pull=0.03)
+STRIDING = ("lam_in_domain_stride", "lam_in_domain_guided", *OVER_LATENTS)  # begin at proposals and imagine the whole horizon in one step
 PLANNERS = ("lam_in_domain", "lam_in_domain_proposals", *STRIDING, "lam_wild", "action_labelled", "oracle")
 ROWS = ("zero", "random", "prior", "behaviour_mean", "regression", "proposal", *PLANNERS)
 ENCODE_CHUNK = 64
@@ -116,7 +118,7 @@ class Contenders:
         return policies
 
     def _missing(self, name: str) -> str:
-        needs_baselines = name in ("behaviour_mean", "regression", "action_labelled")
+        needs_baselines = name in ("behaviour_mean", "regression", "lam_in_domain_guided", "action_labelled")
         if needs_baselines and self.sources.baselines is None:
             return "no --baselines given"
         if name == "lam_wild" and self.sources.checkpoint_wild is None:
@@ -165,6 +167,11 @@ class Contenders:
 
     def _striding(self, name: str) -> Planner:
         dynamics, search = self._dynamics(name), self.search.cem(1)
+        if name == "lam_in_domain_guided":
+            assert isinstance(dynamics, LatentDynamics)
+            self._behaviour()
+            guided = Guided(dynamics.lam, dynamics.controller, GoalRegression.load(self._baseline(REGRESSION)).to(self.sources.device))
+            return Planner(guided, self.searched, GUIDED, proposals=True, cost=GoalCost("l1"), stride=self.horizon)
         if name == "lam_in_domain_stride":
             return Planner(dynamics, self.searched, search, proposals=True, stride=self.horizon)
         assert isinstance(dynamics, LatentDynamics)

@@ -6,10 +6,12 @@ import torch
 from torch import Tensor
 
 from benchmarks.action_labelled import ActionLabelledWorldModel
+from benchmarks.regression import GoalRegression
 from benchmarks.shapes import Shape
 from lamplan.lam import LatentActionModel
+from lamplan.models.controller import Controller
 from lamplan.robot import RobotSpec
-from lamplan.rollout import Dynamics, Past, Proposal, WorldModelDynamics
+from lamplan.rollout import Dynamics, LatentDynamics, Past, Proposal, WorldModelDynamics
 
 
 class StandardisedActions:
@@ -30,6 +32,17 @@ class ActionLabelledDynamics(WorldModelDynamics):
 
     def __init__(self, lam: LatentActionModel, model: ActionLabelledWorldModel) -> None:
         super().__init__(lam, model.world_model, StandardisedActions(model))
+
+
+class Guided(LatentDynamics):
+    """The latent action model, whose search begins where the goal-conditioned regression points instead of at the inferred latent."""
+
+    def __init__(self, lam: LatentActionModel, controller: Controller, regression: GoalRegression) -> None:
+        super().__init__(lam, controller)
+        self.regression = regression
+
+    def propose(self, past: Past, goal: Tensor) -> Proposal:
+        return Proposal(self.regression(past.present, goal), self.controller.proposal_spread)
 
 
 class Shaped:

@@ -28,23 +28,30 @@ from lamplan.search.base import (
 class Gradient:
     """Adam on `samples` candidates at once, each moved back to where it is allowed after every step; the best one ever seen is the answer.
 
-    `rate` is Adam's, in units of the beginning's spread. A term of the cost without a gradient (a wall, say) still decides
-    which candidate wins.
+    `rate` is Adam's, in units of the beginning's spread. With a `pull` the distance from the beginning counts as well: the mean square of
+    it, in the same units, times `pull`. It keeps near what a good proposal already knows and the model does not. A term of the cost
+    without a gradient (a wall, say) still decides which candidate wins.
     """
 
     samples: int = 8
     iterations: int = 20
     horizon: int = 3
     rate: float = 0.2
+    pull: float = 0.0
 
     def __post_init__(self) -> None:
-        if not (self.samples >= 1 and self.iterations >= 1 and self.horizon >= 1 and self.rate > 0):
-            raise InputError(f"Gradient needs samples, iterations and horizon of at least 1 and a positive rate, found {self}.")
+        if not (self.samples >= 1 and self.iterations >= 1 and self.horizon >= 1 and self.rate > 0 and self.pull >= 0):
+            raise InputError("Gradient needs samples, iterations and horizon of at least 1, a positive rate and a pull of at least 0, "
+                             f"found {self}.")
 
     def minimise(self, cost: Cost, space: SearchSpace, generator: torch.Generator, enough: Enough = never) -> Found:
         mean, std = beginning(space)
         noise = torch.randn(len(mean), self.samples - 1, *mean.shape[1:], generator=generator, device=mean.device)
-        return descend(cost, draw(mean, std, space, noise), space, std, self.rate, self.iterations, enough)
+
+        def pulled(actions: Tensor) -> Tensor:
+            return cost(actions) + self.pull * ((actions - mean[:, None]) / std[:, None]).square().mean((-1, -2))
+
+        return descend(pulled if self.pull else cost, draw(mean, std, space, noise), space, std, self.rate, self.iterations, enough)
 
 
 @dataclass(frozen=True)

@@ -133,6 +133,15 @@ def test_a_cost_without_gradient_is_refused_by_the_gradient() -> None:
         Gradient().minimise(lambda actions: actions.detach().square().sum((2, 3)), space(1), seed())
 
 
+@pytest.mark.parametrize("pull", [0.0, 0.5, 5.0])
+def test_the_pull_ends_between_the_beginning_and_the_optimum(pull: float) -> None:
+    target, begin, std = torch.tensor([0.6, 0.2]), torch.tensor([-0.2, -0.4]), torch.tensor([0.5, 2.0])
+    where = SearchSpace(box(LOW, HIGH), begin.expand(2, 1, 2), std)
+    found = Gradient(1, 300, 1, rate=0.05, pull=pull).minimise(lambda actions: (actions - target).square().sum((2, 3)), where, seed())
+    weight = pull / (2 * std.square())  # of the mean over two numbers, beside the cost's own slope
+    torch.testing.assert_close(found.actions[:, 0], ((target + weight * begin) / (1 + weight)).expand(2, 2), atol=5e-3, rtol=0)
+
+
 @pytest.mark.parametrize("colour", [0.0, 1.0, 3.0])
 @pytest.mark.parametrize("horizon", [1, 2, 5, 8])
 def test_coloured_noise_has_unit_variance_and_neighbours_agree_the_more_the_redder_it_is(colour: float, horizon: int) -> None:
@@ -145,7 +154,7 @@ def test_coloured_noise_has_unit_variance_and_neighbours_agree_the_more_the_redd
 
 @pytest.mark.parametrize(("method", "bad"), [
     (CEM, {"momentum_mean": 1.0}), (ICEM, {"elites": 0}), (ICEM, {"decay": 0.5}), (MPPI, {"samples": 1}), (MPPI, {"temperature": 0.0}),
-    (Gradient, {"rate": 0.0})])
+    (Gradient, {"rate": 0.0}), (Gradient, {"pull": -0.1})])
 def test_impossible_settings_are_refused(method: type, bad: dict[str, float]) -> None:
     with pytest.raises(InputError, match=f"{method.__name__} needs"):
         method(**bad)
