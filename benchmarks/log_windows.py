@@ -17,9 +17,9 @@ from lamplan.lam import resize
 from lamplan.logs import Episode, open_log
 from lamplan.logs.check import RATE_TOLERANCE
 from lamplan.robot import RobotSpec
+from lamplan.train.labelled import split
 
 SLOWER = 0.1  # by how much a log may be slower than the robot: the publications' 3.75 Hz stand for 4
-HELD_OUT = 0.1  # the share of a log, at its end, that `lamplan fit` does not fit to
 TRIES = 50  # draws for one window before the log is given up
 
 
@@ -118,7 +118,7 @@ def gather(paths: Sequence[Path], held_out: bool) -> list[Callable[[], Episode]]
     found: list[Callable[[], Episode]] = [_opener(log, i) for log in logs for i in range(len(log))]
     if not found:
         raise DataError(f"{', '.join(map(str, paths))} holds no episodes.")
-    return found[-max(1, round(HELD_OUT * len(found))) :] if held_out else found
+    return [found[number] for number in split(len(found)).test] if held_out else found
 
 
 def _opener(log: Sequence[Episode], index: int) -> Callable[[], Episode]:
