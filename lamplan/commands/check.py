@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lamplan.checkup.finding import Section
 from lamplan.errors import InputError, LamplanError
 from lamplan.robot import RobotSpec, robot_folder
 
@@ -68,6 +67,7 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _energy(found: Checkup, log: Path, options: argparse.Namespace, out: Path) -> None:
+    from lamplan.checkup.finding import Section
     from lamplan.energy import energy_check
 
     report = energy_check(log, robot_folder(options.robot), options.model, out)

@@ -11,7 +11,7 @@ from scipy.spatial.transform import Rotation
 
 from lamplan.errors import DataError
 from lamplan.logs import open_log
-from tests.logs import damage
+from tests.logs import damage_hdf5
 from tests.logs.synthetic import SERIALS, STEPS, arm_states, droid, film, grey, pictures, stamps_ms
 
 
@@ -102,7 +102,7 @@ def test_an_episode_is_opened_when_it_is_asked_for(folder, tmp_path):
         log[1]
 
 
-put = partial(damage.put, inside="trajectory.h5")
+put = partial(damage_hdf5.put, inside="trajectory.h5")
 ROBOT, CLOCK = "observation/robot_state", "observation/timestamp/control/step_start"
 DAMAGE = {
     "no pose": (put(f"{ROBOT}/cartesian_position", None), "no 'observation/robot_state/cartesian_position'"),
