@@ -44,9 +44,10 @@ def preset(name: str) -> Preset:
 def resized(search: CEM | Gradient, samples: int | None = None, iterations: int | None = None,
             horizon: int | None = None) -> CEM | Gradient:
     """The same search with other numbers where they are given; there are never more elites than samples."""
-    given = {"samples": samples or search.samples, "iterations": iterations or search.iterations, "horizon": horizon or search.horizon}
+    asked = {"samples": samples, "iterations": iterations, "horizon": horizon}
+    given = {name: value for name, value in asked.items() if value is not None}
     if isinstance(search, CEM):
-        return replace(search, **given, elites=min(search.elites, given["samples"]))
+        return replace(search, **given, elites=min(search.elites, given.get("samples", search.samples)))
     return replace(search, **given)
 
 

@@ -45,6 +45,13 @@ def test_other_numbers_keep_the_rest_of_a_search() -> None:
     assert resized(PRESETS["realtime"].search, iterations=5) == Gradient(1, 5, 1, PRESETS["realtime"].search.rate)  # type: ignore[union-attr]
 
 
+@pytest.mark.parametrize("name", ["paper", "realtime"])
+@pytest.mark.parametrize("number", ["samples", "iterations", "horizon"])
+def test_a_zero_is_refused_and_not_taken_for_nothing_said(name: str, number: str) -> None:
+    with pytest.raises(InputError, match="needs"):
+        resized(PRESETS[name].search, **{number: 0})
+
+
 def test_an_unknown_name_is_refused_with_those_that_are_known() -> None:
     with pytest.raises(InputError, match=r"no search named .fastest.; choose from paper, .*realtime"):
         Planner(PointWorld(), ROBOT, "fastest")
