@@ -66,7 +66,7 @@ class LatentPlanner(Planner):
              camera: str | None = None, precision: Precision = "fp32") -> LatentPlanner:
         """As `Planner.load`. The stride is by default the longest that the model has learned."""
         lam, spec = LatentActionModel.load(checkpoint).to(device), RobotSpec.load(robot, camera)
-        stride = stride or lam.config.max_stride
+        stride = lam.config.max_stride if stride is None else stride
         check_stride(lam, stride)
         controller = load_controller(robot, checkpoint, lam, spec).to(device)
         dynamics = WorldModelDynamics(lam, lam.world_model, controller, precision)
