@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -84,7 +85,7 @@ class EnergyReport:
     picture: Path
     seed: int
 
-    @property
+    @cached_property
     def axes(self) -> list[Axis]:
         middle = CURVE // 2
         found = []
