@@ -1,6 +1,6 @@
 """Trains the baselines that need labels, on the same logs as the controller: `python -m benchmarks.baselines --help`.
 
-Writes OUT/regression, OUT/action_labelled (weights and configuration each) and OUT/behaviour.json (the logs' mean action).
+Writes OUT/action_labelled (weights and configuration) and OUT/behaviour.json (the logs' mean action).
 """
 
 from __future__ import annotations
@@ -16,22 +16,17 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from benchmarks.action_labelled import ActionLabelledWorldModel
-from benchmarks.encoded_logs import EncodedEpisode, encode_logs, sample_clips, sample_pairs, split
+from benchmarks.encoded_logs import EncodedEpisode, encode_logs, sample_clips, split
 from benchmarks.options import guarded, positive_int
-from benchmarks.regression import GoalRegression, RegressionConfig
 from lamplan.lam import LatentActionModel
 from lamplan.robot import RobotSpec
 from lamplan.train.config import load_config
 from lamplan.train.loop import Budget, train
-from lamplan.train.optimiser import OptimiserConfig
 from lamplan.weights import module_fingerprint
 
-BATCH = 64
 RECIPE = "wild-small"  # of the latent action model; the action-labelled one is trained by it
-HORIZON = {"arm": 3, "mobile": 8}
-FARTHEST = {"arm": 12, "mobile": 16}  # steps; what a goal of the closed loop may be away
 VALIDATION_BATCHES = 8
-REGRESSION, ACTION_LABELLED, BEHAVIOUR = "regression", "action_labelled", "behaviour.json"
+ACTION_LABELLED, BEHAVIOUR = "action_labelled", "behaviour.json"
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -42,7 +37,6 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder for the trained baselines; a killed run goes on from it")
     parser.add_argument("--steps", type=positive_int, default=5000,
                         help="steps of the action-labelled world model: as many as the LAM had (default: 5000)")
-    parser.add_argument("--regression-steps", type=positive_int, default=1500, help="steps of the regression (default: 1500)")
     parser.add_argument("--clip-frames", type=positive_int, default=4, help="frames per clip of the action-labelled world model")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
@@ -52,7 +46,6 @@ def main(argv: list[str] | None = None) -> None:
     lam = LatentActionModel.load(args.checkpoint).to(args.device)
     training, held_out = split(encode_logs(args.log, robot, lam, args.device))
     write_behaviour(args.out, robot, training, module_fingerprint(lam.encoder))
-    train_regression(training, held_out, robot, lam, Budget(steps=args.regression_steps), args.out / REGRESSION, args.seed, args.device)
     train_action_labelled(training, held_out, robot, lam, Budget(steps=args.steps), args.out / ACTION_LABELLED, args.clip_frames,
                           args.seed, args.device)
     print(f"baselines written to {args.out}")
@@ -65,43 +58,6 @@ def write_behaviour(out: Path, robot: RobotSpec, episodes: list[EncodedEpisode],
     partial = out / (BEHAVIOUR + ".part")
     partial.write_text(json.dumps({"robot": robot.name, "mean_action": mean, "episodes": len(episodes), "encoder": encoder}) + "\n")
     os.replace(partial, out / BEHAVIOUR)
-
-
-def train_regression(training: list[EncodedEpisode], held_out: list[EncodedEpisode], robot: RobotSpec, lam: LatentActionModel,
-                     budget: Budget, out: Path, seed: int, device: str) -> GoalRegression:
-    """Smooth L1 on the displacement in units of its spread; the weights that do best on held-out episodes are kept."""
-    encoder, horizon, farthest = lam.config.encoder, HORIZON[robot.kind], FARTHEST[robot.kind]
-    torch.manual_seed(seed)
-    model = GoalRegression(RegressionConfig(encoder.width, encoder.side, robot.action_dim)).to(device)
-    spread = sample_pairs(training, robot, 1024, horizon, farthest, np.random.default_rng(seed)).displacement.std(dim=0)
-    model.scale.copy_(spread.clamp_min(1e-3))
-
-    def draw(step: int, size: int) -> tuple[Tensor, ...]:
-        pairs = sample_pairs(training, robot, size, horizon, farthest, np.random.default_rng([seed, 1, step]))
-        return pairs.now, pairs.goal, pairs.displacement
-
-    def loss(pairs: tuple[Tensor, Tensor, Tensor], step: int) -> tuple[Tensor, dict[str, Tensor]]:
-        value = _regression_error(model, *pairs)
-        return value, {"smooth_l1": value.detach()}
-
-    # Goals of the protocol's own distance alone decide which weights are kept.
-    checks = [sample_pairs(held_out, robot, BATCH, horizon, horizon, np.random.default_rng([seed, 2, i]))
-              for i in range(VALIDATION_BATCHES)]
-    best = float("inf")
-
-    @torch.inference_mode()
-    def validate() -> dict[str, float]:
-        nonlocal best
-        model.eval()
-        value = float(np.mean([_regression_error(model, c.now, c.goal, c.displacement).item() for c in checks]))
-        model.train()
-        if value < best:
-            best = value
-            model.save(out)
-        return {"smooth_l1": value, "best": best}
-
-    train(model, draw, loss, budget, out, batch=BATCH, title=REGRESSION, config=OptimiserConfig(), seed=seed, validate=validate)
-    return GoalRegression.load(out)
 
 
 def train_action_labelled(training: list[EncodedEpisode], held_out: list[EncodedEpisode], robot: RobotSpec, lam: LatentActionModel,
@@ -135,10 +91,6 @@ def train_action_labelled(training: list[EncodedEpisode], held_out: list[Encoded
           seed=seed, validate=validate)
     model.save(out)
     return model.eval().requires_grad_(False)
-
-
-def _regression_error(model: GoalRegression, now: Tensor, goal: Tensor, displacement: Tensor) -> Tensor:
-    return F.smooth_l1_loss(model(now, goal) / model.scale, displacement / model.scale)
 
 
 if __name__ == "__main__":

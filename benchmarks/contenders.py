@@ -12,30 +12,32 @@ import numpy as np
 import torch
 
 from benchmarks.action_labelled import ActionLabelledWorldModel
-from benchmarks.baselines import ACTION_LABELLED, BEHAVIOUR, REGRESSION
-from benchmarks.dynamics import ActionLabelledDynamics, Guided, Shaped
+from benchmarks.baselines import ACTION_LABELLED, BEHAVIOUR
+from benchmarks.dynamics import ActionLabelledDynamics, Shaped
 from benchmarks.filming import Decode
 from benchmarks.oracle import Oracle
 from benchmarks.planned import Planned, Proposed
 from benchmarks.policies import Constant, Policy, Random
-from benchmarks.regression import GoalRegression, RegressionPolicy
+from benchmarks.regression import RegressionPolicy
 from benchmarks.shapes import Shape
-from lamplan.controllers import load_controller
-from lamplan.costs import GoalCost
+from lamplan.controllers import has_regression, load_controller, load_regression
 from lamplan.errors import InputError
 from lamplan.lam import LatentActionModel
 from lamplan.latent_planner import LatentPlanner
 from lamplan.models.decoder import Decoder, has_decoder
+from lamplan.models.goal_regression import GoalRegression
 from lamplan.planner import Planner
 from lamplan.robot import RobotSpec
 from lamplan.rollout import Dynamics, LatentDynamics
-from lamplan.search import CEM, Gradient
+from lamplan.search import CEM
 from lamplan.weights import module_fingerprint
 
 OVER_LATENTS = ("lam_in_domain_latents", "lam_in_domain_realtime")  # the second with the search of the real-time mode, whatever the budget
-GUIDED = Gradient(samples=1, iterations=16, horizon=1, rate=0.1, pull=0.03)
-STRIDING = ("lam_in_domain_stride", "lam_in_domain_guided", *OVER_LATENTS)  # begin at proposals and imagine the whole horizon in one step
-PLANNERS = ("lam_in_domain", "lam_in_domain_proposals", *STRIDING, "lam_wild", "action_labelled", "oracle")
+STRIDING = ("lam_in_domain_stride", *OVER_LATENTS)  # begin at proposals and imagine the whole horizon in one step
+# From the goal regression's motion: by the search `guided`, whatever the budget, where the horizon is one step of the model; else by
+# the protocol's search.
+GUIDED = "lam_in_domain_guided"
+PLANNERS = ("lam_in_domain", "lam_in_domain_proposals", GUIDED, *STRIDING, "lam_wild", "action_labelled", "oracle")
 ROWS = ("zero", "random", "prior", "behaviour_mean", "regression", "proposal", *PLANNERS)
 ENCODE_CHUNK = 64
 
@@ -118,12 +120,14 @@ class Contenders:
         return policies
 
     def _missing(self, name: str) -> str:
-        needs_baselines = name in ("behaviour_mean", "regression", "lam_in_domain_guided", "action_labelled")
+        needs_baselines = name in ("behaviour_mean", "action_labelled")
         if needs_baselines and self.sources.baselines is None:
             return "no --baselines given"
         if name == "lam_wild" and self.sources.checkpoint_wild is None:
             return "no --checkpoint-wild given"
-        if name in STRIDING and (self.shape is not None or self.horizon > self.sources.lam.config.max_stride):
+        if name in ("regression", GUIDED) and not has_regression(self.sources.robot_folder, self.sources.checkpoint, self.robot):
+            return "the controller has no goal regression; fit it again"
+        if name in STRIDING and not self._strides:
             return f"the model has not learned to imagine {self.horizon} steps in one"
         return ""
 
@@ -138,8 +142,7 @@ class Contenders:
         if name == "behaviour_mean":
             return Constant(name, np.array(self._behaviour()["mean_action"]), horizon)
         if name == "regression":
-            self._behaviour()
-            return RegressionPolicy(GoalRegression.load(self._baseline(REGRESSION)), self.sources.lam, robot, horizon, self.sources.device)
+            return RegressionPolicy(self._regression(), self.sources.lam, robot, horizon, self.sources.device)
         if name == "oracle":
             return Oracle(self.encode, self.searched, self.oracle.cem(self._search_steps), self.shape, horizon)
         if name == "proposal":
@@ -157,26 +160,33 @@ class Contenders:
         if name == "lam_wild" and self.sources.checkpoint_wild is not None:
             checkpoint = self.sources.checkpoint_wild
             lam = LatentActionModel.load(checkpoint).to(device)
-        return LatentDynamics(lam, load_controller(self.sources.robot_folder, checkpoint, lam, self.robot).to(device))
+        controller = load_controller(self.sources.robot_folder, checkpoint, lam, self.robot).to(device)
+        return LatentDynamics(lam, controller, regression=self._regression() if name == GUIDED else None)
+
+    def _regression(self) -> GoalRegression:
+        sources = self.sources
+        return load_regression(sources.robot_folder, sources.checkpoint, sources.lam, self.robot).to(sources.device)
 
     def _planner(self, name: str) -> Planner:
-        dynamics, proposals = self._dynamics(name), name == "lam_in_domain_proposals"
+        dynamics, proposals = self._dynamics(name), name in ("lam_in_domain_proposals", GUIDED)
+        if name == GUIDED and self._strides:
+            return Planner(dynamics, self.searched, "guided", proposals=True, stride=self.horizon)
         if self.shape is not None:
             dynamics = Shaped(dynamics, self.shape, self.horizon, self.searched)
         return Planner(dynamics, self.searched, self.search.cem(self._search_steps), proposals=proposals)
 
     def _striding(self, name: str) -> Planner:
         dynamics, search = self._dynamics(name), self.search.cem(1)
-        if name == "lam_in_domain_guided":
-            assert isinstance(dynamics, LatentDynamics)
-            self._behaviour()
-            guided = Guided(dynamics.lam, dynamics.controller, GoalRegression.load(self._baseline(REGRESSION)).to(self.sources.device))
-            return Planner(guided, self.searched, GUIDED, proposals=True, cost=GoalCost("l1"), stride=self.horizon)
         if name == "lam_in_domain_stride":
             return Planner(dynamics, self.searched, search, proposals=True, stride=self.horizon)
         assert isinstance(dynamics, LatentDynamics)
         over_latents = "realtime" if name == "lam_in_domain_realtime" else search
         return LatentPlanner(dynamics, dynamics.controller, self.searched, over_latents, stride=self.horizon)
+
+    @property
+    def _strides(self) -> bool:
+        """Whether the model can imagine the whole horizon in one step."""
+        return self.shape is None and self.horizon <= self.sources.lam.config.max_stride
 
     @property
     def _search_steps(self) -> int:

@@ -6,12 +6,10 @@ import torch
 from torch import Tensor
 
 from benchmarks.action_labelled import ActionLabelledWorldModel
-from benchmarks.regression import GoalRegression
 from benchmarks.shapes import Shape
 from lamplan.lam import LatentActionModel
-from lamplan.models.controller import Controller
 from lamplan.robot import RobotSpec
-from lamplan.rollout import Dynamics, LatentDynamics, Past, Proposal, WorldModelDynamics
+from lamplan.rollout import Dynamics, Past, Proposal, WorldModelDynamics
 
 
 class StandardisedActions:
@@ -34,17 +32,6 @@ class ActionLabelledDynamics(WorldModelDynamics):
         super().__init__(lam, model.world_model, StandardisedActions(model))
 
 
-class Guided(LatentDynamics):
-    """The latent action model, whose search begins where the goal-conditioned regression points instead of at the inferred latent."""
-
-    def __init__(self, lam: LatentActionModel, controller: Controller, regression: GoalRegression) -> None:
-        super().__init__(lam, controller)
-        self.regression = regression
-
-    def propose(self, past: Past, goal: Tensor) -> Proposal:
-        return Proposal(self.regression(past.present, goal), self.controller.proposal_spread)
-
-
 class Shaped:
     """Dynamics whose plan is a single action that `shape` spreads over `steps` steps; the search has horizon 1."""
 
@@ -63,6 +50,9 @@ class Shaped:
 
     def start(self, frames: Tensor) -> Past:
         return self.inner.start(frames)
+
+    def after(self, past: Past, action: Tensor) -> Past:
+        return self.inner.after(past, action)
 
     def rollout(self, past: Past, actions: Tensor) -> Tensor:
         return self.inner.rollout(past, self.shape.spread(actions, self.steps))

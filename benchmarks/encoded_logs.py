@@ -1,4 +1,4 @@
-"""Robot logs seen once through the frozen encoder: what both label-trained baselines learn from."""
+"""Robot logs seen once through the frozen encoder: what the action-labelled world model learns from."""
 
 from __future__ import annotations
 
@@ -37,37 +37,6 @@ def split(episodes: list[EncodedEpisode], share: float = 0.1) -> tuple[list[Enco
     if len(episodes) <= held_out:
         raise DataError(f"the logs hold {len(episodes)} episode(s); training a baseline and checking it needs at least 2.")
     return episodes[:-held_out], episodes[-held_out:]
-
-
-@dataclass(frozen=True)
-class Pairs:
-    """Features (B, P, D) of a moment and of a later one, and the displacement (B, A) in between."""
-
-    now: Tensor
-    goal: Tensor
-    displacement: Tensor
-
-
-def sample_pairs(episodes: list[EncodedEpisode], robot: RobotSpec, batch: int, horizon: int, farthest: int,
-                 rng: np.random.Generator) -> Pairs:
-    """Random pairs for goal-conditioned learning.
-
-    Half the goals lie `horizon` steps ahead, as in the open-loop protocol, the others 1 to `farthest` steps.
-    """
-    gaps = np.where(rng.random(batch) < 0.5, horizon, rng.integers(1, farthest + 1, size=batch))
-    chosen = [episodes[i] for i in rng.integers(len(episodes), size=batch)]
-    ends = [min(int(gap), len(episode.states) - 1) for gap, episode in zip(gaps, chosen, strict=True)]
-    starts = [int(rng.integers(len(episode.states) - end)) for episode, end in zip(chosen, ends, strict=True)]
-    now = torch.stack([episode.features[start] for episode, start in zip(chosen, starts, strict=True)])
-    goal = torch.stack([episode.features[start + end] for episode, start, end in zip(chosen, starts, ends, strict=True)])
-    states = np.stack([episode.states[[start, start + end]] for episode, start, end in zip(chosen, starts, ends, strict=True)])
-    moved = torch.as_tensor(displacements(robot, states), dtype=torch.float32, device=now.device)
-    return Pairs(now.float(), goal.float(), moved)
-
-
-def displacements(robot: RobotSpec, states: np.ndarray) -> np.ndarray:
-    """The one action (B, A) that would lead from the first to the second state of each pair (B, 2, S)."""
-    return robot.differences(states.reshape(-1, states.shape[-1]))[::2]
 
 
 def sample_clips(episodes: list[EncodedEpisode], batch: int, frames: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:

@@ -82,7 +82,7 @@ def main(argv: list[str] | None = None) -> None:
     exact, robot = model(args.preset, args.checkpoint, args.robot, args.device)
     rounded = LatentDynamics(exact.lam, exact.controller, "bf16")
     dynamics = exact if args.precision == "fp32" else rounded
-    search = resized(preset(args.search).search, args.samples, args.iterations, args.horizon)
+    search = resized(preset(args.search), args.samples, args.iterations, args.horizon).search
     if not isinstance(search, CEM):
         raise InputError(f"'{args.search}' is no search by sampling, which is what is measured here; choose another --search.")
     results = Results.begin("latency", args.seed, describe_device(args.device), argv, preset=args.preset, threads=torch.get_num_threads(),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from lamplan.errors import InputError
 from lamplan.rollout import ActionMap, Past, WorldModelDynamics
 
 
@@ -23,6 +24,9 @@ class PrefixDynamics(WorldModelDynamics):
         """The shared past is the frames themselves: this planner keeps nothing else."""
         self.frames = frames
         return Past(frames[:, -1], None)
+
+    def after(self, past: Past, action: Tensor) -> Past:
+        raise InputError("the reference planner begins at what is seen, not at what a running action will lead to.")
 
     def rollout(self, past: Past, actions: Tensor) -> Tensor:
         with torch.autocast(past.present.device.type, torch.bfloat16, enabled=self.bf16):

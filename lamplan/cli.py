@@ -8,13 +8,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import torch
 
 from lamplan import __version__
 from lamplan.commands import check
 from lamplan.errors import InputError, LamplanError
+from lamplan.presets import Proposals
 from lamplan.robot import robot_folder
 
 if TYPE_CHECKING:
@@ -86,13 +87,14 @@ def _parser() -> argparse.ArgumentParser:
     plan.add_argument("goal", type=Path, nargs="+", help="the goal image, or sub-goals in the order in which they are to be reached")
     plan.add_argument("--robot", required=True, help="a folder with robot.toml, or its name under controllers/")
     plan.add_argument("--checkpoint", type=Path, default=Path("checkpoints/wild-small"))
-    plan.add_argument("--search", default="paper", metavar="NAME",
-                      help="settings by name (default: paper, 300 samples x 15 iterations x 3 steps; realtime: over latent actions)")
+    plan.add_argument("--search", default="guided", metavar="NAME", help="settings by name (default: guided, by gradient from the goal "
+                      "regression's motion; realtime: over latent actions; paper: CEM, 300 samples x 15 iterations x 3 steps)")
     for name in ("samples", "iterations", "horizon"):
         plan.add_argument(f"--{name}", type=int, help="instead of that search's own")
     plan.add_argument("--precision", choices=["fp32", "bf16"], default="fp32", help="of imagined frames (default: fp32)")
     plan.add_argument("--seed", type=int, default=0)
-    plan.add_argument("--proposals", action="store_true", help="begin the search where the inverse dynamics model sees the goal")
+    plan.add_argument("--proposals", choices=get_args(Proposals), help="where to begin the search: at the robot's prior, where the inverse "
+                      "dynamics model sees the goal, or where the goal regression does (default: as the search's name says)")
     plan.add_argument("--deadline", type=float, metavar="SECONDS", help="end the search in time for the plan to be there after so long")
     plan.add_argument("--plot", type=Path, help="write a picture of the plan here (PNG); with a decoder, of what it imagines too")
     plan.set_defaults(run=_plan)
@@ -196,9 +198,8 @@ def _plan(options: argparse.Namespace) -> None:
     from lamplan.planner import Planner
     from lamplan.presets import preset, resized
 
-    named = preset(options.search)
-    search = resized(named.search, options.samples, options.iterations, options.horizon)
-    common = {"cost": named.cost, "seed": options.seed, "precision": options.precision}
+    search = resized(preset(options.search), options.samples, options.iterations, options.horizon)
+    common = {"seed": options.seed, "precision": options.precision}
     if options.search == "realtime":
         planner: Planner = LatentPlanner.load(options.checkpoint, robot_folder(options.robot), search, **common)
     else:

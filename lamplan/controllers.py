@@ -1,4 +1,5 @@
-"""Controllers on disk: `controllers/ROBOT/CHECKPOINT/`, each bound to the latent action model that it was fitted to."""
+"""What was fitted to a robot's logs, on disk: `controllers/ROBOT/CHECKPOINT/` holds its controller, bound to the latent action model that
+it was fitted to, and its goal regression, bound to that model's encoder."""
 
 from __future__ import annotations
 
@@ -8,15 +9,22 @@ from pathlib import Path
 from lamplan.errors import CheckpointError
 from lamplan.lam import LatentActionModel
 from lamplan.models.controller import Controller, ControllerConfig
+from lamplan.models.goal_regression import GoalRegression, GoalRegressionConfig
 from lamplan.robot import RobotSpec
-from lamplan.weights import build, fingerprint, load_weights, read_config, save_folder
+from lamplan.weights import Files, build, fingerprint, load_weights, module_fingerprint, read_config, save_folder
 
-KIND = "controller"
+KIND, REGRESSION = "controller", "goal regression"
+REGRESSION_FILES = Files("regression.json", "regression.safetensors")
 
 
 def new_controller(config: ControllerConfig, lam: LatentActionModel, spec: RobotSpec) -> Controller:
     """An untrained controller of a robot for a latent action model."""
     return Controller(config, lam.config.encoder.width, lam.config.encoder.side, spec.action_dim, lam.config.latent_dim)
+
+
+def new_regression(config: GoalRegressionConfig, lam: LatentActionModel, spec: RobotSpec) -> GoalRegression:
+    """An untrained goal regression of a robot, on the features of a latent action model."""
+    return GoalRegression(config, lam.config.encoder.width, lam.config.encoder.side, spec.action_dim)
 
 
 def controller_folder(robot: str | Path, checkpoint: str | Path, spec: RobotSpec) -> Path:
@@ -35,7 +43,7 @@ def save_controller(controller: Controller, config: ControllerConfig, robot: str
 def load_controller(robot: str | Path, checkpoint: str | Path, lam: LatentActionModel, spec: RobotSpec) -> Controller:
     """The controller of the robot's camera for this checkpoint, frozen; refused if it was fitted to other weights or another camera."""
     folder = controller_folder(robot, checkpoint, spec)
-    again = f"`lamplan fit LOG... --robot {robot} --checkpoint {checkpoint}`"
+    again = fit_again(robot, checkpoint)
     if not folder.is_dir():
         raise CheckpointError(f"{spec.name} has no controller for the checkpoint '{Path(checkpoint).resolve().name}' and the camera "
                               f"'{spec.camera}' (looked in {folder}): fit one with {again}.")
@@ -50,3 +58,36 @@ def load_controller(robot: str | Path, checkpoint: str | Path, lam: LatentAction
     controller = new_controller(config, lam, spec)
     load_weights(folder, controller)
     return controller.eval().requires_grad_(False)
+
+
+def save_regression(regression: GoalRegression, config: GoalRegressionConfig, lam: LatentActionModel, folder: Path,
+                    spec: RobotSpec) -> None:
+    """Writes a robot's goal regression into its controller's folder."""
+    fields = {"regression": asdict(config), "encoder": module_fingerprint(lam.encoder), "camera": spec.camera}
+    save_folder(folder, REGRESSION, fields, regression, REGRESSION_FILES)
+
+
+def load_regression(robot: str | Path, checkpoint: str | Path, lam: LatentActionModel, spec: RobotSpec) -> GoalRegression:
+    """The goal regression of the robot's camera, frozen; refused if it was fitted to the features of another encoder."""
+    folder, again = controller_folder(robot, checkpoint, spec), fit_again(robot, checkpoint)
+    if not has_regression(robot, checkpoint, spec):
+        raise CheckpointError(f"{spec.name} has no goal regression for the checkpoint '{Path(checkpoint).resolve().name}' and the camera "
+                              f"'{spec.camera}' (looked for {REGRESSION_FILES.config} in {folder}): fit one with {again}, or plan without.")
+    fields = read_config(folder, REGRESSION, REGRESSION_FILES)
+    config = build(GoalRegressionConfig, fields.get("regression"), folder / REGRESSION_FILES.config)
+    if fields.get("encoder") != module_fingerprint(lam.encoder) or fields.get("camera") != spec.camera:
+        raise CheckpointError(f"the goal regression in {folder} was fitted to another encoder than that of {checkpoint}, or to another "
+                              f"camera than '{spec.camera}': fit it again with {again}.")
+    regression = new_regression(config, lam, spec)
+    load_weights(folder, regression, REGRESSION_FILES)
+    return regression.eval().requires_grad_(False)
+
+
+def has_regression(robot: str | Path, checkpoint: str | Path, spec: RobotSpec) -> bool:
+    """Whether a goal regression was fitted for the robot's camera."""
+    return (controller_folder(robot, checkpoint, spec) / REGRESSION_FILES.config).is_file()
+
+
+def fit_again(robot: str | Path, checkpoint: str | Path) -> str:
+    """The command that makes what is missing."""
+    return f"`lamplan fit LOG... --robot {robot} --checkpoint {checkpoint}`"

@@ -100,7 +100,7 @@ class EnergyReport:
     def trouble(self) -> bool:
         """Whether the model is no guide here: the true action does not surely beat doing nothing, or the cost has no minimum at it
         along some axis of the position."""
-        place = self.axes[: 3 if self.robot.kind == "arm" else 2]
+        place = self.axes[self.robot.position]
         return self._share(self.beats_zero)[1] <= 0.5 or any(axis.verdict != "at the true action" for axis in place)
 
     def _share(self, values: np.ndarray) -> tuple[float, float, float]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,6 +14,7 @@ from lamplan.lam import LatentActionModel
 from lamplan.limits import Limits
 from lamplan.models.controller import Controller
 from lamplan.planner import Constraint, Planner, check_stride
+from lamplan.presets import Preset
 from lamplan.robot import RobotSpec
 from lamplan.rollout import Past, Precision, WorldModelDynamics
 from lamplan.search import Found, Search, SearchSpace, box
@@ -47,13 +47,13 @@ class LatentPlanner(Planner):
 
     The latents' normal distribution in the robot's logs is the prior: the search begins at its mean, or, with `proposals`, at the
     latent inferred between here and the goal. The robot's limits hold for the answer; its candidates are no real actions, so a
-    constraint on actions is refused, and so is an action that is already running.
+    constraint on actions is refused.
 
     Its defaults are the real-time mode, for a closed loop: one latent for as many steps as the model has learned, and few candidates
     around the inferred one.
     """
 
-    def __init__(self, dynamics: WorldModelDynamics, controller: Controller, robot: RobotSpec, search: Search | str = "realtime",
+    def __init__(self, dynamics: WorldModelDynamics, controller: Controller, robot: RobotSpec, search: Search | Preset | str = "realtime",
                  seed: int = 0, proposals: bool = True, cost: GoalCost | None = None, stride: int = 1) -> None:
         self.real, self.controller = dynamics, controller
         self.map = Whitened(controller)
@@ -61,7 +61,7 @@ class LatentPlanner(Planner):
         super().__init__(inner, robot, search, seed, proposals=proposals, cost=cost, stride=stride)
 
     @classmethod
-    def load(cls, checkpoint: str | Path, robot: str | Path, search: Search | str = "realtime",  # type: ignore[override]
+    def load(cls, checkpoint: str | Path, robot: str | Path, search: Search | Preset | str = "realtime",  # type: ignore[override]
              seed: int = 0, proposals: bool = True, cost: GoalCost | None = None, stride: int | None = None, device: str = "cpu",
              camera: str | None = None, precision: Precision = "fp32") -> LatentPlanner:
         """As `Planner.load`. The stride is by default the longest that the model has learned."""
@@ -72,10 +72,12 @@ class LatentPlanner(Planner):
         dynamics = WorldModelDynamics(lam, lam.world_model, controller, precision)
         return cls(dynamics, controller, spec, search, seed, proposals, cost, stride)
 
-    def _refuse(self, constraint: Constraint | None, running: Any) -> None:
-        if constraint is not None or running is not None:
-            raise InputError("planning in latent space knows no real actions before its end: plan with `Planner` under a constraint, or "
-                             "from an action that is running.")
+    def _refuse(self, constraint: Constraint | None) -> None:
+        if constraint is not None:
+            raise InputError("planning in latent space knows no real actions before its end: plan with `Planner` under a constraint.")
+
+    def _after(self, past: Past, running: Tensor) -> Past:
+        return self.real.after(past, running)
 
     def _space(self, past: Past, goals: Goals, limits: Limits) -> SearchSpace:
         width, device = len(self.map.mean), past.present.device

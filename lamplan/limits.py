@@ -18,36 +18,32 @@ class Limits:
     Per step: `low` to `high`. Where the robot has a workspace and its position (B, 3) is known: the hand's target stays in the box; a
     hand that is outside may only come closer. Where `robot.change` is set: from `previous` (B, A) on no action differs from
     the one before by more, and an arm slows down in time for the walls of its box. A limit that cannot hold any more (the
-    robot is already too fast for the wall ahead) gives way in this order: change, box, step limits. An action that is `running` (B, A)
-    is the first of every plan.
+    robot is already too fast for the wall ahead) gives way in this order: change, box, step limits.
     """
 
     def __init__(self, robot: RobotSpec, position: Tensor | None = None, previous: Tensor | None = None,
-                 running: Tensor | None = None, device: torch.device | str = "cpu") -> None:
+                 device: torch.device | str = "cpu") -> None:
         def tensor(limit: np.ndarray) -> Tensor:
             return torch.as_tensor(limit, dtype=torch.float32, device=device)
 
         self.low, self.high = tensor(robot.low), tensor(robot.high)
         self.change = None if robot.change is None else tensor(robot.change)
-        self.position, self.previous, self.running = position, previous, running
+        self.position, self.previous = position, previous
         self.box = None
         if robot.workspace_low is not None and robot.workspace_high is not None and position is not None:
             self.box = tensor(robot.workspace_low), tensor(robot.workspace_high)
 
     def __call__(self, actions: Tensor) -> Tensor:
         """Actions (B, N, H, A) moved inside the limits; differentiable almost everywhere."""
-        if self.running is not None:
-            actions = torch.cat([self.running[:, None, None].expand_as(actions[:, :, :1]), actions[:, :, 1:]], dim=2)
         if self.box is None and self.change is None:
             return actions.clamp(self.low, self.high)
         place = None if self.position is None else self.position[:, None]
         before = torch.zeros_like(actions[:, :, 0]) if self.previous is None else self.previous[:, None].expand_as(actions[:, :, 0])
         kept = []
-        for h, action in enumerate(actions.unbind(2)):
-            free = h > 0 or self.running is None
-            if free and self.change is not None:
+        for action in actions.unbind(2):
+            if self.change is not None:
                 action = torch.minimum(torch.maximum(action, before - self.change), before + self.change)
-            if free and self.box is not None and place is not None:
+            if self.box is not None and place is not None:
                 action = torch.cat([self._inside(action[..., :3], place), action[..., 3:]], dim=-1)
             before = action.clamp(self.low, self.high)
             if place is not None:

@@ -12,13 +12,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lamplan.controllers import load_controller
+from lamplan.controllers import load_controller, load_regression
 from lamplan.costs import AnyOf, GoalCost, Goals
 from lamplan.errors import InputError
 from lamplan.lam import LatentActionModel
 from lamplan.limits import Limits
 from lamplan.pace import Deadline, Pace, most_in_flight
-from lamplan.presets import settings
+from lamplan.presets import Preset, Proposals, chosen
 from lamplan.ranks import split_over_ranks
 from lamplan.robot import RobotSpec
 from lamplan.rollout import Dynamics, LatentDynamics, Past, Precision, costs_of
@@ -72,10 +72,11 @@ class Planner:
     `search` is a method with its settings, or the name of some in `lamplan.presets`, which bring their own `cost` unless one is given.
     """
 
-    def __init__(self, dynamics: Dynamics, robot: RobotSpec, search: Search | str = "paper", seed: int = 0, warm_start: bool = False,
-                 proposals: bool = False, cost: GoalCost | None = None, stride: int = 1) -> None:
+    def __init__(self, dynamics: Dynamics, robot: RobotSpec, search: Search | Preset | str = "paper", seed: int = 0,
+                 warm_start: bool = False, proposals: bool = False, cost: GoalCost | None = None, stride: int = 1) -> None:
         self.dynamics, self.robot, self.seed = dynamics, robot, seed
-        self.search, self.cost = settings(search, cost)
+        named = chosen(search, cost)
+        self.search, self.cost = named.search, named.cost
         self.warm_start, self.proposals, self.stride = warm_start, proposals, stride
         if stride < 1 or (stride > 1 and robot.change is not None):
             raise InputError(f"a planner's stride is 1 or more, and 1 for a robot whose change of action is limited; found {stride}.")
@@ -84,15 +85,16 @@ class Planner:
         self._pace = Pace()
 
     @classmethod
-    def load(cls, checkpoint: str | Path, robot: str | Path, search: Search | str = "paper", seed: int = 0,
-             warm_start: bool = False, proposals: bool = False, cost: GoalCost | None = None, stride: int = 1,
+    def load(cls, checkpoint: str | Path, robot: str | Path, search: Search | Preset | str = "guided", seed: int = 0,
+             warm_start: bool = False, proposals: Proposals | None = None, cost: GoalCost | None = None, stride: int | None = None,
              device: str = "cpu", camera: str | None = None, precision: Precision = "fp32") -> Planner:
         """A planner from a checkpoint folder and a robot's folder, which holds `robot.toml` and a controller fitted to it.
 
         It looks through `camera`, by default the first that robot.toml names.
 
-        With `proposals` the search begins at the motion that the inverse dynamics model sees between observation and goal, with
-        the spread that such proposals showed when the controller was fitted, instead of at the prior in `robot.toml`.
+        `proposals` say where the search begins instead of at the prior in `robot.toml` ("none"): with "latent" at the motion that the
+        inverse dynamics model sees between observation and goal, with "regression" at what the goal regression says, each with the spread
+        that it showed when it was fitted. A search by name brings its own, and its own stride, unless others are given.
 
         With a `stride` one imagined step stands for so many of the robot's, which makes a plan so many times cheaper and longer: the
         search looks for the motion of `stride` steps, and the plan divides it among them. The model must have been trained for it
@@ -102,9 +104,15 @@ class Planner:
         """
         lam = LatentActionModel.load(checkpoint)
         spec = RobotSpec.load(robot, camera)
+        named = chosen(search, cost)
+        proposals = proposals or named.proposals
+        if stride is None:
+            # One action for several steps could not keep to a limit from step to step.
+            stride = lam.config.max_stride if named.strides and spec.change is None else 1
         check_stride(lam, stride)
-        dynamics = LatentDynamics(lam.to(device), load_controller(robot, checkpoint, lam, spec).to(device), precision)
-        return cls(dynamics, spec, search, seed, warm_start, proposals, cost, stride)
+        regression = load_regression(robot, checkpoint, lam, spec).to(device) if proposals == "regression" else None
+        dynamics = LatentDynamics(lam.to(device), load_controller(robot, checkpoint, lam, spec).to(device), precision, regression)
+        return cls(dynamics, spec, named, seed, warm_start, proposals != "none", stride=stride)
 
     def reset(self) -> None:
         """Forgets the previous plan, from which a warm start would begin."""
@@ -133,7 +141,8 @@ class Planner:
         `RobotSpec`), the hand also stays in the robot's workspace. goal: an image, a batch, or encoded features ([B,] P, D); a list
         of these is a sequence of sub-goals, `AnyOf` a choice. `constraint` and `feature_cost` add to the cost of candidates.
         `previous` ([B,] A) is the action before, for robots that limit its change (at rest otherwise). `running` ([B,] A) is an action
-        that is just being executed: the plan begins with it, and `actions[1]` is the one to go on with.
+        that is just being executed: what will be seen at its end is imagined, the search begins there, and the plan has it as one
+        action more, its first; `actions[1]` is the one to go on with.
 
         The same seed gives the same plan, unless there is a deadline: with `deadline_s` the search ends in time for the
         plan to be there so many seconds after the call, after one portion of candidates at least; `warmup` makes that exact. With
@@ -141,10 +150,13 @@ class Planner:
         wrong, rather than return an action that is not finite.
         """
         begun = time.perf_counter()
-        self._refuse(constraint, running)
+        self._refuse(constraint)
         frames, single = self._frames(obs)
         goals = self._goals(goal, len(frames))
-        past = self.dynamics.start(frames)
+        past = now = self.dynamics.start(frames)
+        ahead = None if running is None else self._vector(running, self.robot.action_dim, "running", frames)
+        if ahead is not None:
+            past = self._after(now, ahead)
         encoded = time.perf_counter()
         deadline = Deadline(begun, deadline_s, self._pace)
         in_flight = self._pace.in_flight(most_in_flight(self.dynamics, self.search.horizon), deadline_s)
@@ -161,7 +173,7 @@ class Planner:
             return found if constraint is None else found + constraint(actions)
 
         generator = torch.Generator(frames.device).manual_seed(self.seed if seed is None else seed)
-        limits = self._limits(obs, previous, running, frames)
+        limits = self._limits(obs, previous, ahead, frames)
         space = self._space(past, goals, limits)
         found = self.search.minimise(split_over_ranks(cost), space, generator, deadline.iteration_over)
         searched = time.perf_counter()
@@ -171,22 +183,26 @@ class Planner:
         predicted = torch.cat([self.dynamics.rollout(past.episodes(part), found.actions[part, None])[:, 0] for part in portions])
         self._previous = found.actions
         # Single precision may round a limit up: clip once more in the robot's own numbers.
-        actions = self.robot.clip(self._executed(found, past, predicted, limits).cpu().double().numpy())
+        executed = self._executed(found, past, predicted, limits)
+        if ahead is not None:
+            executed, predicted = torch.cat([ahead[:, None], executed], 1), torch.cat([past.present[:, None], predicted], 1)
+        actions = self.robot.clip(executed.cpu().double().numpy())
         near = NEAR_LIMIT * (self.robot.high - self.robot.low)
         at_limit = ((actions < self.robot.low + near) | (actions > self.robot.high - near)).any((1, 2))
         pick: Any = 0 if single else slice(None)
         plan = Plan(
-            actions=actions[pick], cost=found.cost.cpu().numpy()[pick], start_cost=self.cost.now(past.present, goals).cpu().numpy()[pick],
+            actions=actions[pick], cost=found.cost.cpu().numpy()[pick], start_cost=self.cost.now(now.present, goals).cpu().numpy()[pick],
             cost_curve=found.curve[:, pick].cpu().numpy(), predicted=predicted.cpu().numpy()[pick], limit_active=at_limit[pick],
             timings={"encode_s": encoded - begun, "search_s": searched - encoded, "finish_s": time.perf_counter() - searched},
             names=self.robot.names)
         deadline.plan_over()
         return plan
 
-    def _refuse(self, constraint: Constraint | None, running: Any) -> None:
+    def _refuse(self, constraint: Constraint | None) -> None:
         """Raises InputError for what this kind of planner cannot do."""
-        if self.stride > 1 and running is not None:
-            raise InputError(f"a plan with a stride of {self.stride} cannot begin with an action that is running.")
+
+    def _after(self, past: Past, running: Tensor) -> Past:
+        return self.dynamics.after(past, running)
 
     def _executed(self, found: Found, past: Past, predicted: Tensor, limits: Limits) -> Tensor:
         """The real actions (B, H, A) of what the search found."""
@@ -197,12 +213,14 @@ class Planner:
         actions = torch.from_numpy(self.robot.split(motions.cpu().double().numpy(), self.stride)).float()
         return actions.to(motions.device).repeat_interleave(self.stride, dim=1)
 
-    def _limits(self, obs: Any, previous: Any, running: Any, frames: Tensor) -> Limits:
+    def _limits(self, obs: Any, previous: Any, running: Tensor | None, frames: Tensor) -> Limits:
+        """The limits from where the robot is, or from where it will be after the running action."""
         state = obs.get("proprio") if isinstance(obs, Mapping) else None
         position = None if state is None else self._vector(state, self.robot.state_dim, "proprio", frames)[:, :3]
-        before, now = (None if action is None else self._vector(action, self.robot.action_dim, name, frames)
-                       for action, name in ((previous, "previous"), (running, "running")))
-        return Limits(self.searched, position, before, now, frames.device)
+        if running is not None:
+            return Limits(self.searched, position if position is None else position + running[:, :3], running, frames.device)
+        before = None if previous is None else self._vector(previous, self.robot.action_dim, "previous", frames)
+        return Limits(self.searched, position, before, frames.device)
 
     def _vector(self, value: Any, width: int, name: str, frames: Tensor) -> Tensor:
         """What a user passed for each episode (B, width) or for the only one (width)."""

@@ -55,6 +55,11 @@ class RobotSpec:
     def state_dim(self) -> int:
         return STATE_DIM[self.kind]
 
+    @property
+    def position(self) -> slice:
+        """The numbers of an action that move the robot in space, in metres."""
+        return slice(0, 3 if self.kind == "arm" else 2)
+
     def clip(self, actions: np.ndarray) -> np.ndarray:
         """Actions (..., A) moved into the per-step limits."""
         return np.clip(actions, self.low, self.high)

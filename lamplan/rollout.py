@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from lamplan.errors import InputError
 from lamplan.lam import LatentActionModel
 from lamplan.models.controller import Controller
+from lamplan.models.goal_regression import GoalRegression
 from lamplan.models.world_model import Memory, WorldModel
 
 Precision = Literal["fp32", "bf16"]
@@ -71,6 +72,10 @@ class Dynamics(Protocol):
         """The shared past from features (B, T, P, D), oldest first, the present frame last."""
         ...
 
+    def after(self, past: Past, action: Tensor) -> Past:
+        """The past as it will be, as far as can be imagined, when an action (B, A) that is being executed has ended."""
+        ...
+
     def rollout(self, past: Past, actions: Tensor) -> Tensor:
         """All imagined frames (B, N, H, P, D) of actions (B, N, H, A)."""
         ...
@@ -114,6 +119,12 @@ class WorldModelDynamics:
             _, earlier = self.world_model.step(frames[:, t].to(self.dtype), told.to(self.dtype), earlier)
         return Past(frames[:, -1], earlier)
 
+    def after(self, past: Past, action: Tensor) -> Past:
+        s = past.present.to(self.dtype)
+        z = self.action_map.latents(self.action_map.context(s), action[:, None])[:, 0]
+        following, earlier = self.world_model.step(s, z.to(self.dtype), past.earlier)
+        return Past(following.float(), earlier)
+
     def past_condition(self, s: Tensor, s_next: Tensor) -> Tensor:
         """What the world model was told at a past frame: the latent inferred from the two frames."""
         return self.lam.infer(s, s_next)
@@ -138,14 +149,18 @@ class WorldModelDynamics:
 
 
 class LatentDynamics(WorldModelDynamics):
-    """The paper's way: controller, then the latent action model's world model."""
+    """The paper's way: controller, then the latent action model's world model. With a `regression` it is that which proposes."""
 
-    def __init__(self, lam: LatentActionModel, controller: Controller, precision: Precision = "fp32") -> None:
+    def __init__(self, lam: LatentActionModel, controller: Controller, precision: Precision = "fp32",
+                 regression: GoalRegression | None = None) -> None:
         super().__init__(lam, lam.world_model, controller, precision)
-        self.controller = controller
+        self.controller, self.regression = controller, regression
 
     def propose(self, past: Past, goal: Tensor) -> Proposal:
-        """The latent inferred straight from the present frame to the goal (B, P, D), as the robot's own motion."""
+        """The regression's motion to the goal (B, P, D), or the latent inferred straight from the present frame to it, as the robot's
+        own motion."""
+        if self.regression is not None:
+            return Proposal(self.regression(past.present, goal), self.regression.spread)
         z = self.lam.infer(past.present, goal)
         return Proposal(self.controller.actions(past.present, z[:, None])[:, 0], self.controller.proposal_spread)
 

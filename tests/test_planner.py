@@ -34,6 +34,9 @@ class PointWorld:
     def start(self, frames: Tensor) -> Past:
         return Past(frames[:, -1], None)
 
+    def after(self, past: Past, action: Tensor) -> Past:
+        return Past(self.rollout(past, action[:, None, None])[:, 0, 0], None)
+
     def rollout(self, past: Past, actions: Tensor) -> Tensor:
         return past.present[:, None, None] + actions.cumsum(2)[..., None, :]
 
@@ -142,8 +145,35 @@ def test_a_stride_divides_each_motion_among_steps() -> None:
     assert (plan.actions <= ROBOT.high).all() and np.array_equal(plan.actions[0], plan.actions[2])
     with pytest.raises(InputError, match="stride"):
         Planner(PointWorld(), replace(arm, change=np.full(3, 0.1)), stride=2)
-    with pytest.raises(InputError, match="running"):
-        Planner(PointWorld(), arm, stride=2).plan(image(1, 1, 1), image(2, 2, 2), running=np.zeros(3))
+
+
+def test_a_plan_from_a_running_action_begins_where_that_will_have_led() -> None:
+    arm = replace(ROBOT, kind="arm", prior_mean=np.zeros(3), prior_std=np.full(3, 0.1), low=np.full(3, -0.2), high=np.full(3, 0.2))
+    running = np.array([0.1, -0.05, 0.0])
+    for stride in (1, 2):
+        ahead = Planner(PointWorld(), arm, CEM(300, 12, 10, 2), stride=stride)
+        plan = ahead.plan(image(100, 100, 100), image(150, 100, 100), running=running)
+        assert plan.actions.shape == (1 + 2 * stride, 3) and plan.predicted.shape == (3, 1, 3)
+        np.testing.assert_allclose(plan.actions[0], running, atol=1e-6)
+        np.testing.assert_allclose(plan.actions.sum(0), [50 / 255, 0, 0], atol=0.01)  # the search made up for what was running
+        np.testing.assert_allclose(plan.predicted[0, 0], np.full(3, 100 / 255) + running, atol=1e-6)
+        assert plan.start_cost == pytest.approx((50 / 255) ** 2 / 3, rel=1e-4)  # of what is seen, before anything moves
+
+
+def test_limits_hold_from_the_running_action_on() -> None:
+    class HandWorld(PointWorld):
+        def rollout(self, past: Past, actions: Tensor) -> Tensor:
+            return super().rollout(past, actions[..., :3])
+
+    panda = RobotSpec.load(Path(__file__).parent.parent / "controllers" / "panda")
+    obs = {"exterior_image": image(100, 100, 100), "proprio": np.array([0.5, 0.0, 0.38, 0.0, 0.0, 0.0, 0.0])}
+    running = np.array([0.0, 0.0, 0.015, 0.0, 0.0, 0.0, 0.0])  # up to 5 mm below the top of the workspace
+    plan = Planner(HandWorld(), panda, CEM(100, 5, 10, 2)).plan(obs, image(100, 100, 140), running=running)
+    assert plan.actions[1:, 2].sum() == pytest.approx(0.005, abs=1e-3)
+    slow = replace(ROBOT, prior_mean=np.zeros(3), prior_std=np.full(3, 0.2), change=np.full(3, 0.02))
+    moving = np.array([0.1, 0.0, 0.0])
+    following = Planner(PointWorld(), slow, CEM(100, 5, 10, 2)).plan(image(100, 100, 100), image(200, 100, 100), running=moving)
+    assert following.actions[1, 0] == pytest.approx(0.12, abs=1e-4)
 
 
 def test_any_of_several_goals_will_do() -> None:

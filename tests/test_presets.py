@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from lamplan import CEM, GoalCost, InputError, Planner
-from lamplan.presets import PRESETS, resized
+from lamplan.presets import PRESETS, Preset, resized
 from lamplan.search import Gradient
 from tests.test_planner import ROBOT, PointWorld
 
@@ -34,22 +36,26 @@ def test_the_paper_is_the_default_and_a_cost_of_ones_own_wins() -> None:
     assert Planner(PointWorld(), ROBOT, "vjepa2-ac", cost=GoalCost("cosine")).cost == GoalCost("cosine")
 
 
-def test_the_real_time_mode_is_the_one_name_that_is_not_published() -> None:
-    assert set(PRESETS) - set(PUBLISHED) == {"realtime"}
-    assert PRESETS["realtime"].search.horizon == 1 and PRESETS["realtime"].cost == GoalCost("l1")
+def test_two_names_are_not_published() -> None:
+    assert set(PRESETS) - set(PUBLISHED) == {"guided", "realtime"}
+    for name, begins in (("guided", "regression"), ("realtime", "latent")):
+        found = PRESETS[name]
+        assert found.search.horizon == 1 and found.cost == GoalCost("l1") and found.strides and found.proposals == begins
 
 
 def test_other_numbers_keep_the_rest_of_a_search() -> None:
-    few = resized(PRESETS["vjepa2-ac"].search, samples=4, horizon=3)
-    assert few == CEM(4, 10, 4, 3, 0.15, 0.15)
-    assert resized(PRESETS["realtime"].search, iterations=5) == Gradient(1, 5, 1, PRESETS["realtime"].search.rate)  # type: ignore[union-attr]
+    few = resized(PRESETS["vjepa2-ac"], samples=4, horizon=3)
+    assert few == Preset(CEM(4, 10, 4, 3, 0.15, 0.15), GoalCost("l1"))
+    guided = PRESETS["guided"]
+    assert isinstance(guided.search, Gradient)
+    assert resized(guided, iterations=5) == replace(guided, search=replace(guided.search, iterations=5))
 
 
 @pytest.mark.parametrize("name", ["paper", "realtime"])
 @pytest.mark.parametrize("number", ["samples", "iterations", "horizon"])
 def test_a_zero_is_refused_and_not_taken_for_nothing_said(name: str, number: str) -> None:
     with pytest.raises(InputError, match="needs"):
-        resized(PRESETS[name].search, **{number: 0})
+        resized(PRESETS[name], **{number: 0})
 
 
 def test_an_unknown_name_is_refused_with_those_that_are_known() -> None:

@@ -1,4 +1,4 @@
-"""`lamplan fit`: a controller from a robot's own logs, the only training that reads actions."""
+"""`lamplan fit`: a controller and a goal regression from a robot's own logs, the only training that reads actions."""
 
 from __future__ import annotations
 
@@ -11,14 +11,28 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lamplan.controllers import new_controller, save_controller
+from lamplan.controllers import new_controller, save_controller, save_regression
 from lamplan.lam import LatentActionModel
 from lamplan.logs import open_log
 from lamplan.models.controller import Controller, ControllerConfig
+from lamplan.models.goal_regression import GoalRegression, GoalRegressionConfig
 from lamplan.robot import RobotSpec
 from lamplan.train.best import Patience
 from lamplan.train.card import write_card
-from lamplan.train.labelled import FARTHEST, MotionPairs, Split, cross_splits, open_episodes, read_pairs, split
+from lamplan.train.goal_regression import fit_regression
+from lamplan.train.labelled import (
+    FARTHEST,
+    FARTHEST_GOAL,
+    InferredPairs,
+    MotionPairs,
+    Split,
+    cross_splits,
+    encode_moments,
+    infer_pairs,
+    motion_pairs,
+    open_episodes,
+    split,
+)
 from lamplan.train.loop import Budget, Trained, train
 from lamplan.train.optimiser import OptimiserConfig
 from lamplan.train.verdict import Errors, Measured, held_out_errors, measured
@@ -32,9 +46,10 @@ STILL = 0.05
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a controller is fitted, the same for every camera and every fold."""
+    """How a controller and a goal regression are fitted, the same for every camera and every fold."""
 
     controller: ControllerConfig
+    regression: GoalRegressionConfig
     budget: Budget
     batch: int
     seed: int
@@ -42,47 +57,82 @@ class Recipe:
 
 
 def fit(logs: Sequence[Path], robot: Path, checkpoint: Path, *, budget: Budget, run: Path, batch: int = 64, seed: int = 0,
-        config: ControllerConfig | None = None, optimiser: OptimiserConfig | None = None, folds: int = 1,
-        device: str = "cpu") -> dict[str, Measured]:
-    """Fits a controller for each of the robot's cameras, writes them beside robot.toml, and returns what each is worth.
+        config: ControllerConfig | None = None, regression_config: GoalRegressionConfig | None = None,
+        optimiser: OptimiserConfig | None = None, folds: int = 1, device: str = "cpu") -> dict[str, Measured]:
+    """Fits a controller and a goal regression for each of the robot's cameras, writes them beside robot.toml, and returns what each
+    camera's are worth.
 
     A controller learns the latents that are inferred between frames of the logs from the motion in between (L2), and the way back,
     from a latent to the motion (smooth L1), from moments up to FARTHEST steps apart. Where the model was trained on clips of
-    every k-th frame, the motion of up to k steps counts as an action too. The budget is the most that is spent: the weights kept are
-    those with the least error on episodes set apart for that, and the run ends when PATIENCE validations brought nothing better.
+    every k-th frame, the motion of up to k steps counts as an action too. The regression (`lamplan.train.goal_regression`) learns the
+    motion between two frames as such, up to FARTHEST_GOAL steps apart. The budget is the most that is spent on each of the
+    two: the weights kept are those with the least error on episodes set apart for that, and a run ends when PATIENCE validations
+    brought nothing better.
 
     It is measured on other episodes still (see `labelled.split`), or, with `folds` of 2 or more, on every one: so many times a
     controller is fitted without another fold of them. That is for logs of few episodes; the controller that is written
     then learned from all but those that said when to stop.
     """
-    recipe = Recipe(config or ControllerConfig(), budget, batch, seed, optimiser or OptimiserConfig())
+    recipe = Recipe(config or ControllerConfig(), regression_config or GoalRegressionConfig(), budget, batch, seed,
+                    optimiser or OptimiserConfig())
     lam = LatentActionModel.load(checkpoint).to(device)
     found: dict[str, Measured] = {}
     for camera in (cameras := RobotSpec.load(robot).cameras):
         spec = RobotSpec.load(robot, camera)
         episodes = open_episodes(logs, spec)
-        pairs = read_pairs(episodes, lam, spec, max(FARTHEST[spec.kind], lam.config.max_stride))
+        moments = encode_moments(episodes, lam, spec)
+        goals = motion_pairs(moments, spec, FARTHEST_GOAL[spec.kind])
+        pairs = infer_pairs(goals.where(goals.gap <= max(FARTHEST[spec.kind], lam.config.max_stride)), lam)
         where, whole, errors = run if len(cameras) == 1 else run / camera, split(len(episodes)), []
         if folds > 1:
             for fold, without in enumerate(cross_splits(len(episodes), folds)):
-                controller, _ = fit_once(lam, pairs, without, spec, recipe, where / f"fold-{fold}-of-{folds}")
-                errors.append(held_out_errors(lam, controller, pairs.of(without.test), spec, pairs.of(without.training).usual()))
+                fitted = fit_once(lam, pairs, goals, without, spec, recipe, where / f"fold-{fold}-of-{folds}")
+                errors.append(fitted.errors(lam, pairs, without, spec))
             whole = Split([*range(len(episodes) - len(whole.test))], whole.test, [])
-        controller, done = fit_once(lam, pairs, whole, spec, recipe, where)
-        errors = errors or [held_out_errors(lam, controller, pairs.of(whole.test), spec, pairs.of(whole.training).usual())]
+        fitted = fit_once(lam, pairs, goals, whole, spec, recipe, where)
+        errors = errors or [fitted.errors(lam, pairs, whole, spec)]
         together = Errors.joined(errors)
-        controller.proposal_spread.copy_(torch.from_numpy(together.proposal).square().mean(0).sqrt().clamp_min(1e-4))
+        fitted.controller.proposal_spread.copy_(spread_of(together.proposal))
+        fitted.regression.spread.copy_(spread_of(together.regression))
         found[camera] = measured(together, spec, seed)
-        folder = save_controller(controller.eval(), recipe.controller, robot, checkpoint, spec)
+        folder = save_controller(fitted.controller.eval(), recipe.controller, robot, checkpoint, spec)
+        save_regression(fitted.regression, recipe.regression, lam, folder, spec)
         write_card(folder, f"Controller of {spec.name} for", {
             "Logs": {log.name: f"{len(open_log(log))} episodes" for log in logs} | {"camera": camera} | _shares(whole, folds),
             "Latent action model": {"checkpoint": fingerprint(checkpoint)},
-            "Held-out episodes": found[camera].facts()}, {"controller": done})
+            "Held-out episodes": found[camera].facts()}, fitted.done)
     return found
 
 
-def fit_once(lam: LatentActionModel, pairs: MotionPairs, parts: Split, spec: RobotSpec, recipe: Recipe,
-             run: Path) -> tuple[Controller, Trained]:
+@dataclass(frozen=True)
+class Fitted:
+    """Both networks of a camera, and how their trainings went."""
+
+    controller: Controller
+    regression: GoalRegression
+    done: dict[str, Trained]
+
+    def errors(self, lam: LatentActionModel, pairs: InferredPairs, parts: Split, spec: RobotSpec) -> Errors:
+        """Both networks' errors on the episodes that are measured on."""
+        return held_out_errors(lam, self.controller, self.regression, pairs.of(parts.test), spec, pairs.of(parts.training).usual())
+
+
+def fit_once(lam: LatentActionModel, pairs: InferredPairs, goals: MotionPairs, parts: Split, spec: RobotSpec, recipe: Recipe,
+             run: Path) -> Fitted:
+    """Both networks fitted to the training episodes, each with the weights that were best on the validation episodes."""
+    controller, done = fit_controller(lam, pairs, parts, spec, recipe, run)
+    regression, regressed = fit_regression(lam, goals, parts, spec, recipe.regression, recipe.budget, run / "regression",
+                                           batch=recipe.batch, seed=recipe.seed, optimiser=recipe.optimiser)
+    return Fitted(controller, regression, {"controller": done, "goal regression": regressed})
+
+
+def spread_of(errors: np.ndarray) -> Tensor:
+    """The standard deviation (A) of errors (N, A) around zero, and a little where there were none."""
+    return torch.from_numpy(errors).square().mean(0).sqrt().clamp_min(1e-4)
+
+
+def fit_controller(lam: LatentActionModel, pairs: InferredPairs, parts: Split, spec: RobotSpec, recipe: Recipe,
+                   run: Path) -> tuple[Controller, Trained]:
     """A controller fitted to the training episodes, with the weights that were best on the validation episodes."""
     training, validation = pairs.of(parts.training), pairs.of(parts.validation).at_most(256)
     torch.manual_seed(recipe.seed)
@@ -114,7 +164,7 @@ def fit_once(lam: LatentActionModel, pairs: MotionPairs, parts: Split, spec: Rob
 
 
 @torch.inference_mode()
-def scores(controller: Controller, pairs: MotionPairs, strides: int) -> dict[str, float]:
+def scores(controller: Controller, pairs: InferredPairs, strides: int) -> dict[str, float]:
     """`latent_error`, the squared distance to the inferred latents as a share of their variance (0 perfect, 1 no better than a
     constant), of pairs at most `strides` steps apart; `motion_error`, the same share for the motion read back from a latent, averaged over
     the action's dimensions that vary; `error`, the mean of the two."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import torch
@@ -19,6 +20,7 @@ from lamplan.robot import RobotSpec
 HELD_OUT_SHARE = 0.1
 FEW = 10  # episodes: of fewer, the held-out ones are not divided
 FARTHEST = {"arm": 3, "mobile": 8}  # steps between here and a goal that proposals are made for: a plan's horizon
+FARTHEST_GOAL = {"arm": 12, "mobile": 16}  # steps that a goal of the closed loop may be away: what a goal regression learns from
 
 
 @dataclass(frozen=True)
@@ -54,11 +56,19 @@ def cross_splits(count: int, folds: int) -> list[Split]:
 
 
 @dataclass(frozen=True)
+class Moments:
+    """Encoded episodes: features (F, P, D) float16 of all their frames, one after the other, and the states (T, S) of each episode."""
+
+    features: Tensor
+    states: list[np.ndarray]
+
+
+@dataclass(frozen=True)
 class MotionPairs:
     """All N pairs of moments of some episodes that lie at most so many steps apart. The F frames are shared by all selections.
 
     features (F, P, D) float16; first and later (N,) rows of them; episode and gap (N,), the gap in steps; moved (N, A) the motion in
-    between, in the robot's units; latents (N, Z) what is inferred from the two frames.
+    between, in the robot's units.
     """
 
     features: Tensor
@@ -67,7 +77,6 @@ class MotionPairs:
     episode: Tensor
     gap: Tensor
     moved: Tensor
-    latents: Tensor
 
     def __len__(self) -> int:
         return len(self.first)
@@ -76,14 +85,14 @@ class MotionPairs:
         """Features (B, P, D) of both moments."""
         return self.features[self.first[rows]].float(), self.features[self.later[rows]].float()
 
-    def where(self, chosen: Tensor) -> MotionPairs:
+    def where(self, chosen: Tensor) -> Self:
         """The pairs (rows or a mask) that are chosen."""
-        return replace(self, **{name: getattr(self, name)[chosen] for name in ("first", "later", "episode", "gap", "moved", "latents")})
+        return replace(self, **{field.name: getattr(self, field.name)[chosen] for field in fields(self) if field.name != "features"})
 
-    def of(self, episodes: Sequence[int]) -> MotionPairs:
+    def of(self, episodes: Sequence[int]) -> Self:
         return self.where(torch.isin(self.episode, torch.tensor(list(episodes), device=self.episode.device)))
 
-    def at_most(self, count: int) -> MotionPairs:
+    def at_most(self, count: int) -> Self:
         """So many of them, spread evenly."""
         return self.where(torch.linspace(0, len(self) - 1, min(count, len(self))).long().to(self.first.device))
 
@@ -100,6 +109,13 @@ class MotionPairs:
         return self.gap == most[self.episode]
 
 
+@dataclass(frozen=True)
+class InferredPairs(MotionPairs):
+    """Pairs with the latents (N, Z) that are inferred from their two frames."""
+
+    latents: Tensor
+
+
 def open_episodes(logs: Sequence[Path], spec: RobotSpec) -> list[Episode]:
     """The episodes of all logs, each checked to be of this robot."""
     episodes = episodes_of(logs, spec)
@@ -110,25 +126,34 @@ def open_episodes(logs: Sequence[Path], spec: RobotSpec) -> list[Episode]:
 
 
 @torch.no_grad()
-def read_pairs(episodes: Sequence[Episode], lam: LatentActionModel, spec: RobotSpec, farthest: int, batch: int = 64) -> MotionPairs:
-    """Encodes the episodes' frames of the robot's camera and infers every latent, once. Motion is that of the measured states."""
+def encode_moments(episodes: Sequence[Episode], lam: LatentActionModel, spec: RobotSpec, batch: int = 64) -> Moments:
+    """Encodes the episodes' frames of the robot's camera, once."""
     device = lam.encoder.pixel_mean.device
-    features: list[Tensor] = []
-    latents: list[Tensor] = []
-    rows, moved, begins = [], [], 0
-    for number, episode in enumerate(tqdm(episodes, desc=f"encode {spec.camera}", unit="episode", dynamic_ncols=True)):
+    features = []
+    for episode in tqdm(episodes, desc=f"encode {spec.camera}", unit="episode", dynamic_ncols=True):
         images = torch.from_numpy(np.ascontiguousarray(episode.frames(spec.camera))).to(device)
-        seen = torch.cat([lam.encode(part) for part in images.split(batch)]).half()
-        states = np.asarray(episode.states)
-        for gap in range(1, min(farthest, len(episode) - 1) + 1):
-            starts = np.arange(len(episode) - gap)
+        features += [lam.encode(part).half() for part in images.split(batch)]
+    return Moments(torch.cat(features), [np.asarray(episode.states) for episode in episodes])
+
+
+def motion_pairs(moments: Moments, spec: RobotSpec, farthest: int) -> MotionPairs:
+    """The pairs at most `farthest` steps apart. Motion is that of the measured states."""
+    rows, moved, begins = [], [], 0
+    for number, states in enumerate(moments.states):
+        for gap in range(1, min(farthest, len(states) - 1) + 1):
+            starts = np.arange(len(states) - gap)
             rows.append(np.stack([starts + begins, starts + begins + gap, np.full_like(starts, number), np.full_like(starts, gap)]))
             ends = np.stack([states[:-gap], states[gap:]], axis=1).reshape(-1, states.shape[1])
             moved.append(spec.differences(ends)[::2])
-            for part in torch.from_numpy(starts).split(batch):
-                latents.append(lam.infer(seen[part].float(), seen[part + gap].float()))
-        features.append(seen)
-        begins += len(episode)
+        begins += len(states)
+    device = moments.features.device
     first, later, episode_of, gaps = torch.from_numpy(np.concatenate(rows, axis=1)).to(device)
-    motion = torch.from_numpy(np.concatenate(moved)).float().to(device)
-    return MotionPairs(torch.cat(features), first, later, episode_of, gaps, motion, torch.cat(latents))
+    return MotionPairs(moments.features, first, later, episode_of, gaps, torch.from_numpy(np.concatenate(moved)).float().to(device))
+
+
+@torch.no_grad()
+def infer_pairs(pairs: MotionPairs, lam: LatentActionModel, batch: int = 64) -> InferredPairs:
+    """The same pairs, with their latents."""
+    parts = torch.arange(len(pairs), device=pairs.first.device).split(batch)
+    latents = [lam.infer(*pairs.frames(rows)) for rows in tqdm(parts, desc="infer latents", unit="batch", dynamic_ncols=True)]
+    return InferredPairs(**{field.name: getattr(pairs, field.name) for field in fields(pairs)}, latents=torch.cat(latents))

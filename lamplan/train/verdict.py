@@ -10,11 +10,13 @@ from torch import Tensor
 
 from lamplan.lam import LatentActionModel
 from lamplan.models.controller import Controller
+from lamplan.models.goal_regression import GoalRegression
 from lamplan.report.bootstrap import bootstrap_mean
 from lamplan.report.results import Row
 from lamplan.report.table import cell
 from lamplan.robot import RobotSpec
-from lamplan.train.labelled import MotionPairs
+from lamplan.train.goal_regression import errors_of
+from lamplan.train.labelled import InferredPairs
 
 USABLE = 0.75
 """A motion read back from two pictures that errs by more than this share of the way is no good start for a plan."""
@@ -29,11 +31,12 @@ RULE = (f"usable: the motion read back from two held-out pictures errs by at mos
 @dataclass(frozen=True)
 class Errors:
     """Errors by pair, and whose episode it was: over whole plans (N) in metres, over single steps (M) in L1; and those of the motion
-    read back from pairs of any distance (K, A)."""
+    read back from latents between pairs of any distance (K, A), and of the goal regression over whole plans (N, A)."""
 
     plan_episode: np.ndarray
     plan: dict[str, np.ndarray]
     proposal: np.ndarray
+    regression: np.ndarray
     step_episode: np.ndarray
     step: dict[str, np.ndarray]
 
@@ -42,21 +45,21 @@ class Errors:
         def each(name: str) -> dict[str, np.ndarray]:
             return {key: np.concatenate([getattr(part, name)[key] for part in parts]) for key in getattr(parts[0], name)}
 
-        plan_episode, proposal, step_episode = (np.concatenate([getattr(part, name) for part in parts])
-                                                for name in ("plan_episode", "proposal", "step_episode"))
-        return cls(plan_episode, each("plan"), proposal, step_episode, each("step"))
+        plan_episode, proposal, regression, step_episode = (
+            np.concatenate([getattr(part, name) for part in parts]) for name in ("plan_episode", "proposal", "regression", "step_episode"))
+        return cls(plan_episode, each("plan"), proposal, regression, step_episode, each("step"))
 
 
 @torch.inference_mode()
-def held_out_errors(lam: LatentActionModel, controller: Controller, pairs: MotionPairs, spec: RobotSpec, usual: Tensor,
-                    most: int = 2048) -> Errors:
-    """Of the motion proposed from the latent between two frames a plan apart, of standing still, and of the mean motion of the episodes
-    learned from (`usual`, by the number of steps (G + 1, A)); of the world model's next frame
-    with the latent of the true action, the inferred one, none, and of the present frame. On at most `most` pairs each."""
+def held_out_errors(lam: LatentActionModel, controller: Controller, regression: GoalRegression, pairs: InferredPairs, spec: RobotSpec,
+                    usual: Tensor, most: int = 2048) -> Errors:
+    """Of the motion proposed from the latent between two frames a plan apart, of the goal regression's, of standing still, and of the
+    mean motion of the episodes learned from (`usual`, by the number of steps (G + 1, A)); of the world model's next frame with
+    the latent of the true action, the inferred one, none, and of the present frame. On at most `most` pairs each."""
     every, steps = pairs.at_most(most), pairs.where(pairs.gap == 1).at_most(most)
     proposal = torch.cat([controller.actions(every.features[first].float(), z[:, None])[:, 0] - moved for first, z, moved in
                           zip(every.first.split(64), every.latents.split(64), every.moved.split(64), strict=True)])
-    far, axes = every.longest(), slice(0, 3 if spec.kind == "arm" else 2)
+    far, axes = every.longest(), spec.position
     parts: dict[str, list[Tensor]] = {"controller": [], "inferred": [], "zero": [], "copy": []}
     for rows in torch.arange(len(steps), device=steps.first.device).split(64):
         s, s_next = steps.frames(rows)
@@ -65,9 +68,12 @@ def held_out_errors(lam: LatentActionModel, controller: Controller, pairs: Motio
             parts[name].append((lam.predict(s[:, None], z[:, None]) - s_next).abs().mean((1, 2)))
         parts["copy"].append((s - s_next).abs().mean((1, 2)))
     errors = {"proposed": proposal, "zero action": every.moved, "mean motion": every.moved - usual[every.gap]}
+    regressed = errors_of(regression, every.where(far))
     plan = {name: by[far][:, axes].norm(dim=1).cpu().numpy() for name, by in errors.items()}
+    plan["goal regression"] = regressed[:, axes].norm(dim=1).cpu().numpy()
     step = {name: torch.cat(values).cpu().numpy() for name, values in parts.items()}
-    return Errors(every.episode[far].cpu().numpy(), plan, proposal.cpu().numpy(), steps.episode.cpu().numpy(), step)
+    return Errors(every.episode[far].cpu().numpy(), plan, proposal.cpu().numpy(), regressed.cpu().numpy(),
+                  steps.episode.cpu().numpy(), step)
 
 
 @dataclass(frozen=True)

@@ -45,6 +45,9 @@ class PointDynamics:
     def start(self, frames: Tensor) -> Past:
         return Past(frames[:, -1], None)
 
+    def after(self, past: Past, action: Tensor) -> Past:
+        return Past(self.rollout(past, action[:, None, None])[:, 0, 0], None)
+
     def rollout(self, past: Past, actions: Tensor) -> Tensor:
         return past.present[:, None, None] + actions[..., None, :3].cumsum(dim=2)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,7 +18,7 @@ from lamplan.models.controller import Controller, ControllerConfig
 from lamplan.report.results import Row
 from lamplan.robot import RobotSpec
 from lamplan.train.controller import scores
-from lamplan.train.labelled import FEW, MotionPairs, cross_splits, read_pairs, split
+from lamplan.train.labelled import FEW, InferredPairs, cross_splits, encode_moments, infer_pairs, motion_pairs, split
 from lamplan.train.verdict import Errors, held_out_errors, judge, measured
 
 SPEC = RobotSpec.load(Path(__file__).parents[2] / "controllers" / "rover")
@@ -56,9 +57,10 @@ def world(count: int, steps: int) -> tuple[Seer, list[Episode]]:
                           for n, s in enumerate(states)]
 
 
-def pairs_of(count: int, steps: int, farthest: int) -> tuple[Seer, MotionPairs]:
+def pairs_of(count: int, steps: int, farthest: int) -> tuple[Seer, InferredPairs]:
     lam, episodes = world(count, steps)
-    return lam, read_pairs(episodes, lam, SPEC, farthest)  # type: ignore[arg-type]
+    moments = encode_moments(episodes, lam, SPEC)  # type: ignore[arg-type]
+    return lam, infer_pairs(motion_pairs(moments, SPEC, farthest), lam)  # type: ignore[arg-type]
 
 
 def test_pairs_lie_within_reach_and_know_the_motion_between_them() -> None:
@@ -132,13 +134,22 @@ class Perfect:
         return latents + self.off
 
 
+def told(off: float = 0.0) -> Callable[[Tensor, Tensor], Tensor]:
+    """A goal regression for `Seer` that is off by a constant."""
+    def regression(now: Tensor, goal: Tensor) -> Tensor:
+        return Seer([]).infer(now, goal) + off
+
+    return regression
+
+
 @pytest.mark.parametrize(("off", "verdict"), [(0.0, "usable"), (5.0, "not usable")])
 def test_a_perfect_controller_is_usable_and_one_that_is_far_off_is_not(off: float, verdict: str) -> None:
     lam, pairs = pairs_of(8, 12, 8)
-    found = measured(held_out_errors(lam, Perfect(off), pairs, SPEC, pairs.usual()), SPEC)  # type: ignore[arg-type]
+    found = measured(held_out_errors(lam, Perfect(off), told(off), pairs, SPEC, pairs.usual()), SPEC)  # type: ignore[arg-type]
     assert found.verdict == verdict and found.episodes == 8
     rows = {(row.metric, row.name): row for row in found.rows}
     assert rows["delta_xy", "proposed"].value == pytest.approx(off * 2**0.5, abs=5e-3)
+    assert rows["delta_xy", "goal regression"].value == pytest.approx(off * 2**0.5, abs=5e-3)
     assert rows["delta_xy", "proposed"].n == 8  # episodes, not pairs
     still = pairs.moved[pairs.longest(), :2].norm(dim=1).mean().item()
     assert rows["delta_xy", "zero action"].value == pytest.approx(still, rel=1e-3)
@@ -150,7 +161,7 @@ def test_a_log_that_always_moves_alike_is_no_credit_to_the_model() -> None:
     lam, pairs = pairs_of(8, 12, 4)
     alike = replace(pairs, moved=torch.ones_like(pairs.moved) * pairs.gap[:, None])
     torch.testing.assert_close(alike.usual()[1:], torch.arange(1.0, 5.0)[:, None].expand(-1, 3))
-    found = measured(held_out_errors(lam, Perfect(), alike, SPEC, alike.usual()), SPEC)  # type: ignore[arg-type]
+    found = measured(held_out_errors(lam, Perfect(), told(), alike, SPEC, alike.usual()), SPEC)  # type: ignore[arg-type]
     rows = {(row.metric, row.name): row.value for row in found.rows}
     assert rows["delta_xy", "mean motion"] == pytest.approx(0.0, abs=1e-6) and rows["delta_xy", "mean motion - proposed"] < 0
     assert "worse than mean motion" in found.reason
@@ -158,14 +169,14 @@ def test_a_log_that_always_moves_alike_is_no_credit_to_the_model() -> None:
 
 def test_few_episodes_are_measured_by_pair_and_say_so() -> None:
     lam, pairs = pairs_of(2, 12, 3)
-    found = measured(held_out_errors(lam, Perfect(), pairs, SPEC, pairs.usual()), SPEC)  # type: ignore[arg-type]
+    found = measured(held_out_errors(lam, Perfect(), told(), pairs, SPEC, pairs.usual()), SPEC)  # type: ignore[arg-type]
     assert found.rows[0].n == pairs.longest().sum() and "narrower than the truth" in found.reason
 
 
 def test_errors_of_several_folds_are_joined() -> None:
     lam, pairs = pairs_of(6, 12, 3)
-    halves = [held_out_errors(lam, Perfect(), pairs.of(part), SPEC, pairs.usual()) for part in ([0, 2, 4], [1, 3, 5])]  # type: ignore[arg-type]
-    whole = held_out_errors(lam, Perfect(), pairs, SPEC, pairs.usual())  # type: ignore[arg-type]
+    halves = [held_out_errors(lam, Perfect(), told(), pairs.of(part), SPEC, pairs.usual()) for part in ([0, 2, 4], [1, 3, 5])]  # type: ignore[arg-type]
+    whole = held_out_errors(lam, Perfect(), told(), pairs, SPEC, pairs.usual())  # type: ignore[arg-type]
     for row, expected in zip(measured(Errors.joined(halves), SPEC).rows, measured(whole, SPEC).rows, strict=True):
         assert row.n == expected.n == 6 and row.value == pytest.approx(expected.value, abs=1e-6)
 

@@ -1,0 +1,72 @@
+"""The goal regression of a robot, from the same logs as its controller: the second thing that `lamplan fit` trains."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from lamplan.controllers import new_regression
+from lamplan.lam import LatentActionModel
+from lamplan.models.goal_regression import GoalRegression, GoalRegressionConfig
+from lamplan.robot import RobotSpec
+from lamplan.train.best import Patience
+from lamplan.train.labelled import FARTHEST, MotionPairs, Split
+from lamplan.train.loop import Budget, Trained, train
+from lamplan.train.optimiser import OptimiserConfig
+
+VALIDATE_EVERY = 50  # steps
+PATIENCE = 10  # validations
+
+
+def fit_regression(lam: LatentActionModel, pairs: MotionPairs, parts: Split, spec: RobotSpec, config: GoalRegressionConfig, budget: Budget,
+                   run: Path, *, batch: int, seed: int, optimiser: OptimiserConfig) -> tuple[GoalRegression, Trained]:
+    """Smooth L1 on the displacement in units of its spread. Half of a batch are goals at the distance of a plan, half at any of `pairs`.
+
+    The weights kept are those with the least error at a plan's distance on the validation episodes.
+    """
+    training, validation = pairs.of(parts.training), at_plans_distance(pairs.of(parts.validation), spec).at_most(512)
+    plans = at_plans_distance(training, spec)
+    torch.manual_seed(seed)
+    model = new_regression(config, lam, spec).to(pairs.features.device)
+    model.scale.copy_(plans.moved.std(0, unbiased=False).clamp_min(1e-3))
+
+    def draw(step: int, size: int) -> tuple[Tensor, ...]:
+        rng = np.random.default_rng((seed, 7, step))
+        device = training.first.device
+        near, any_of = (torch.from_numpy(rng.integers(len(of), size=count)).to(device)
+                        for of, count in ((plans, size // 2), (training, size - size // 2)))
+        both = [torch.cat([a, b]) for a, b in zip(plans.frames(near), training.frames(any_of), strict=True)]
+        return *both, torch.cat([plans.moved[near], training.moved[any_of]])
+
+    def loss(drawn: tuple[Tensor, Tensor, Tensor], step: int) -> tuple[Tensor, dict[str, Tensor]]:
+        now, goal, moved = drawn
+        value = F.smooth_l1_loss(model(now, goal) / model.scale, moved / model.scale)
+        return value, {"smooth_l1": value}
+
+    @torch.inference_mode()
+    def validate() -> dict[str, float]:
+        errors = errors_of(model, validation)
+        return {"error": F.smooth_l1_loss(errors / model.scale, torch.zeros_like(errors)).item(),
+                "delta_m": errors[:, spec.position].norm(dim=1).mean().item(),
+                "still_m": validation.moved[:, spec.position].norm(dim=1).mean().item()}
+
+    done = train(model, draw, loss, budget, run, batch=batch, title=f"goal regression {spec.name} {spec.camera}", config=optimiser,
+                 seed=seed, validate=validate, validate_every=VALIDATE_EVERY, patience=Patience("error", PATIENCE))
+    return model.eval(), done
+
+
+def at_plans_distance(pairs: MotionPairs, spec: RobotSpec) -> MotionPairs:
+    """The pairs that lie a whole plan apart, or where episodes are shorter, the farthest ones up to there."""
+    within = pairs.where(pairs.gap <= FARTHEST[spec.kind])
+    return within.where(within.longest())
+
+
+@torch.inference_mode()
+def errors_of(model: GoalRegression, pairs: MotionPairs) -> Tensor:
+    """Errors (N, A) of its displacements, in the action's units."""
+    return torch.cat([model(*pairs.frames(rows)) - pairs.moved[rows]
+                      for rows in torch.arange(len(pairs), device=pairs.first.device).split(64)])
