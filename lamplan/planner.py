@@ -110,8 +110,9 @@ class Planner:
             # One action for several steps could not keep to a limit from step to step.
             stride = lam.config.max_stride if named.strides and spec.change is None else 1
         check_stride(lam, stride)
+        controller = load_controller(robot, checkpoint, lam, spec).to(device)
         regression = load_regression(robot, checkpoint, lam, spec).to(device) if proposals == "regression" else None
-        dynamics = LatentDynamics(lam.to(device), load_controller(robot, checkpoint, lam, spec).to(device), precision, regression)
+        dynamics = LatentDynamics(lam.to(device), controller, precision, regression)
         return cls(dynamics, spec, named, seed, warm_start, proposals != "none", stride=stride)
 
     def reset(self) -> None:

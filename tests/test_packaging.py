@@ -47,7 +47,7 @@ ROOMS = {
 OPEN = {"__init__", "cli", "commands", "__main__"}
 # What reads or means an action: pretraining must not know it. Fitting a controller is what actions are for.
 ACTION_ROOMS = ("lamplan.logs", "lamplan.robot")
-FITTING = {"lamplan.train.controller", "lamplan.train.labelled", "lamplan.train.verdict"}
+FITTING = {"lamplan.train.controller", "lamplan.train.goal_regression", "lamplan.train.labelled", "lamplan.train.verdict"}
 
 
 def name_of(path: Path) -> str:

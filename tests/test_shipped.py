@@ -61,6 +61,17 @@ def test_the_robot_plans_within_its_limits(root: Path, play: tuple[str, np.ndarr
     assert plan.cost < plan.start_cost
 
 
+def test_by_default_the_regression_proposes_and_the_model_corrects(root: Path, play: tuple[str, np.ndarray]) -> None:
+    name, frames = play
+    planner = Planner.load(root / CHECKPOINT, root / "controllers" / name)
+    assert planner.search == PRESETS["guided"].search and planner.stride == 3
+    plan = planner.plan(frames[0], frames[3])
+    assert plan.actions.shape == (3, planner.robot.action_dim) and plan.cost < plan.start_cost
+    following = planner.plan(frames[0], frames[3], running=plan.actions[0])
+    assert following.actions.shape == (4, planner.robot.action_dim)
+    np.testing.assert_allclose(following.actions[0], plan.actions[0], atol=1e-6)
+
+
 def test_the_arm_plans_over_latents_and_in_time(root: Path, play: tuple[str, np.ndarray]) -> None:
     name, frames = play
     if name != "panda":
@@ -74,7 +85,7 @@ def test_the_arm_plans_over_latents_and_in_time(root: Path, play: tuple[str, np.
     assert plan.actions.shape == (3, 7) and plan.cost < plan.start_cost
     rounded = LatentPlanner.load(*paths, precision="bf16").plan(frames[0], frames[3])
     np.testing.assert_allclose(rounded.actions.sum(0)[:3], plan.actions.sum(0)[:3], atol=0.02)  # metres
-    planner = Planner.load(*paths, proposals=True)
+    planner = Planner.load(*paths, search="paper", proposals="latent")
     planner.warmup(deadline_s=0.5, plans=1)
     assert len(planner.plan(frames[0], frames[3], deadline_s=0.5).cost_curve) < 15
     with pytest.raises(InputError, match="stride of 4"):
@@ -97,8 +108,8 @@ def test_the_command_line_plans_from_proposals(root: Path, play: tuple[str, np.n
     for file, frame in (("now.png", frames[0]), ("goal.png", frames[3])):
         Image.fromarray(frame).save(tmp_path / file)
     status = main(["plan", str(tmp_path / "now.png"), str(tmp_path / "goal.png"), "--robot", str(root / "controllers" / name),
-                   "--checkpoint", str(root / CHECKPOINT), "--samples", "16", "--iterations", "2", "--proposals",
-                   "--plot", str(tmp_path / "plan.png")])
+                   "--checkpoint", str(root / CHECKPOINT), "--search", "paper", "--samples", "16", "--iterations", "2",
+                   "--proposals", "latent", "--plot", str(tmp_path / "plan.png")])
     assert status == 0 and (tmp_path / "plan.png").stat().st_size > 0
     said = capsys.readouterr().out
     assert said.startswith("Plan(3 steps") and "step 2:" in said

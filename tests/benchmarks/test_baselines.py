@@ -1,5 +1,6 @@
 """The baselines that need labels: trained in seconds on a tiny world, saved, read, and refused where they do not fit."""
 
+import shutil
 from argparse import ArgumentTypeError
 from dataclasses import replace
 from pathlib import Path
@@ -8,13 +9,16 @@ import numpy as np
 import pytest
 
 from benchmarks import baselines
-from benchmarks.contenders import ROWS, STRIDING, Contenders, SearchBudget, Sources
+from benchmarks.contenders import GUIDED, ROWS, STRIDING, Contenders, SearchBudget, Sources
 from benchmarks.options import chosen, guarded, held_out_seed
+from benchmarks.planned import Planned
 from benchmarks.policies import Situation
 from benchmarks.shapes import StraightLine
 from lamplan.errors import InputError
 from lamplan.lam import LatentActionModel
+from lamplan.presets import PRESETS
 from lamplan.robot import RobotSpec
+from lamplan.search import CEM
 from tests import tiny
 from tests.benchmarks.untrained import checkpoint_and_robot
 
@@ -29,7 +33,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Sources:
     spec = RobotSpec.load(robot)
     log = tiny.log(folder / "log.hdf5", spec, episodes=4)
     baselines.main(["--log", str(log), "--robot", str(robot), "--checkpoint", str(folder / "checkpoint"), "--out", str(folder / "out"),
-                    "--steps", "30", "--regression-steps", "30", "--device", "cpu"])
+                    "--steps", "30", "--device", "cpu"])
     return Sources(robot, folder / "checkpoint", None, folder / "out", "cpu")
 
 
@@ -43,7 +47,7 @@ def test_every_row_plans_within_the_limits(trained: Sources, name: str) -> None:
     assert policy.name == name and decision.actions.shape == (2, 8, 3)
     assert (decision.actions >= trained.robot.low - 1e-12).all() and (decision.actions <= trained.robot.high + 1e-12).all()
     np.testing.assert_array_equal(decision.actions, policy.decide(situation).actions)
-    assert (decision.predicted is not None) == (name in ("lam_in_domain", "lam_in_domain_proposals", "action_labelled"))
+    assert (decision.predicted is not None) == (name in ("lam_in_domain", "lam_in_domain_proposals", GUIDED, "action_labelled"))
 
 
 @pytest.mark.parametrize("name", STRIDING)
@@ -59,6 +63,17 @@ def test_rows_that_imagine_the_horizon_in_one_step(trained: Sources, name: str, 
     assert (decision.actions >= trained.robot.low - 1e-12).all() and (decision.actions <= trained.robot.high + 1e-12).all()
 
 
+def test_the_guided_row_strides_where_the_model_can_and_takes_the_protocols_search_where_not(trained: Sources) -> None:
+    searches = {}
+    for strides in (1, 2):
+        trained.lam.config = replace(trained.lam.config, max_stride=strides)
+        (policy,) = Contenders(trained, 2, BUDGET, BUDGET).build([GUIDED])
+        assert isinstance(policy, Planned) and policy.planner.proposals
+        searches[policy.planner.stride] = policy.planner.search
+    trained.lam.config = replace(trained.lam.config, max_stride=1)
+    assert searches == {1: CEM(8, 1, 2, 2), 2: PRESETS["guided"].search}
+
+
 def test_behaviour_mean_is_that_of_the_log(trained: Sources) -> None:
     (policy,) = Contenders(trained, 8, BUDGET, BUDGET).build(["behaviour_mean"])
     images = np.zeros((1, 32, 32, 3), np.uint8)
@@ -68,16 +83,25 @@ def test_behaviour_mean_is_that_of_the_log(trained: Sources) -> None:
 
 def test_rows_without_weights_are_left_out_aloud(trained: Sources, capsys: pytest.CaptureFixture[str]) -> None:
     bare = Sources(trained.robot_folder, trained.checkpoint, None, None, "cpu")
-    assert [policy.name for policy in Contenders(bare, 8, BUDGET, BUDGET).build(["zero", "lam_wild", "regression"])] == ["zero"]
+    assert [policy.name for policy in Contenders(bare, 8, BUDGET, BUDGET).build(["zero", "lam_wild", "behaviour_mean"])] == ["zero"]
     said = capsys.readouterr().out
-    assert "row lam_wild left out: no --checkpoint-wild given" in said and "row regression left out: no --baselines given" in said
+    assert "row lam_wild left out: no --checkpoint-wild given" in said and "row behaviour_mean left out: no --baselines given" in said
+
+
+def test_rows_without_a_goal_regression_are_left_out_aloud(trained: Sources, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    robot = tmp_path / "robot"
+    shutil.copytree(trained.robot_folder, robot)
+    (robot / "checkpoint" / "regression.json").unlink()
+    bare = Sources(robot, trained.checkpoint, None, None, "cpu")
+    assert [policy.name for policy in Contenders(bare, 8, BUDGET, BUDGET).build(["regression", "proposal", GUIDED])] == ["proposal"]
+    assert "row regression left out: the controller has no goal regression" in capsys.readouterr().out
 
 
 def test_baselines_of_another_checkpoint_are_refused(trained: Sources, tmp_path: Path) -> None:
     LatentActionModel(trained.lam.config).save(tmp_path)
     other = Sources(trained.robot_folder, tmp_path, None, trained.baselines, "cpu")
     with pytest.raises(InputError, match="train them again"):
-        Contenders(other, 8, BUDGET, BUDGET).build(["regression"])
+        Contenders(other, 8, BUDGET, BUDGET).build(["behaviour_mean"])
 
 
 def test_a_missing_baselines_folder_is_a_sentence(trained: Sources, tmp_path: Path) -> None:

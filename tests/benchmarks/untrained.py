@@ -1,4 +1,4 @@
-"""A tiny checkpoint that has learned nothing, with controllers to go with it."""
+"""A tiny checkpoint that has learned nothing, with controllers and goal regressions to go with it."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ from pathlib import Path
 
 import torch
 
-from lamplan.controllers import new_controller, save_controller
+from lamplan.controllers import new_controller, new_regression, save_controller, save_regression
 from lamplan.lam import LAMConfig, LatentActionModel
 from lamplan.latents import NoisyConfig
 from lamplan.models.controller import ControllerConfig
 from lamplan.models.encoder import EncoderConfig
+from lamplan.models.goal_regression import GoalRegressionConfig
 from lamplan.models.inverse_dynamics import InverseDynamicsConfig
 from lamplan.models.world_model import WorldModelConfig
 from lamplan.robot import RobotSpec
@@ -28,5 +29,7 @@ def checkpoint_and_robot(folder: Path, robot: str) -> Path:
     (home / "robot.toml").write_text((ROOT / "controllers" / robot / "robot.toml").read_text())
     config = ControllerConfig(24, 1, 2)
     spec = RobotSpec.load(home)
-    save_controller(new_controller(config, lam, spec), config, home, folder / "checkpoint", spec)
+    where = save_controller(new_controller(config, lam, spec), config, home, folder / "checkpoint", spec)
+    small = GoalRegressionConfig(24, 1, 2)
+    save_regression(new_regression(small, lam, spec), small, lam, where, spec)
     return home

@@ -14,8 +14,10 @@ import torch
 
 from lamplan import CheckpointError, InputError, LatentActionModel, LatentPlanner, Planner, RobotSpec
 from lamplan.cli import main
+from lamplan.controllers import load_regression
 from lamplan.logs import LogWriter
 from lamplan.models.controller import ControllerConfig
+from lamplan.models.goal_regression import GoalRegressionConfig
 from lamplan.train import controller as fitting
 from lamplan.train import loop
 from lamplan.train.controller import fit
@@ -26,7 +28,7 @@ from tests.models.test_networks import LAM, scrambled
 from tests.train import cluster
 
 ROBOT = Path(__file__).parents[2] / "controllers" / "rover" / "robot.toml"
-SMALL = ControllerConfig(24, 1, 2)
+SMALL, SMALL_REGRESSION = ControllerConfig(24, 1, 2), GoalRegressionConfig(24, 1, 2)
 
 
 @pytest.fixture(scope="module")
@@ -52,9 +54,11 @@ def robot_in(folder: Path, camera: str = '"front_image"') -> Path:
 def test_few_episodes_are_enough_and_the_card_says_what_came_of_them(episodes: int, checkpoint: Path, tmp_path: Path) -> None:
     robot = robot_in(tmp_path / "rover")
     log = tiny.log(tmp_path / "log.hdf5", RobotSpec.load(robot), episodes=episodes)
-    found = fit([log], robot, checkpoint, budget=Budget(steps=60), run=tmp_path / "run", batch=8, config=SMALL)["front_image"]
+    found = fit([log], robot, checkpoint, budget=Budget(steps=60), run=tmp_path / "run", batch=8, config=SMALL,
+                regression_config=SMALL_REGRESSION)["front_image"]
     card = (robot / "tiny" / "README.md").read_text()
     assert found.verdict in card and "delta_xy proposed (m)" in card and "the rule: usable:" in card
+    assert "delta_xy goal regression (m)" in card and "Training: goal regression" in card
     assert all(np.isfinite([row.value, row.ci_low, row.ci_high]).all() for row in found.rows)
     assert "measured on: " + ("the same" if episodes == 2 else "1 others") in card
     plan = Planner.load(checkpoint, robot).plan(*np.zeros((2, 32, 32, 3), np.uint8))
@@ -84,9 +88,14 @@ def two_cameras(path: Path, spec: RobotSpec, episodes: int) -> Path:
 def test_every_camera_gets_a_controller_of_its_own(checkpoint: Path, tmp_path: Path) -> None:
     robot = robot_in(tmp_path / "rover", '["front_image", "side_image"]')
     log = two_cameras(tmp_path / "log.hdf5", RobotSpec.load(robot), 4)
-    found = fit([log], robot, checkpoint, budget=Budget(steps=2), run=tmp_path / "run", batch=8, config=SMALL)
+    found = fit([log], robot, checkpoint, budget=Budget(steps=2), run=tmp_path / "run", batch=8, config=SMALL,
+                regression_config=SMALL_REGRESSION)
     assert list(found) == ["front_image", "side_image"]
     front, side = robot / "tiny", robot / "tiny" / "side_image"
+    spec, lam = RobotSpec.load(robot, "side_image"), LatentActionModel.load(checkpoint)
+    assert load_regression(robot, checkpoint, lam, spec).spread.isfinite().all() and (side / "regression.safetensors").exists()
+    with pytest.raises(CheckpointError, match=r"goal regression in .* was fitted to another encoder"):
+        load_regression(robot, checkpoint, LatentActionModel(LAM), spec)
     assert fingerprint(front) != fingerprint(side) and "camera: side_image" in (side / "README.md").read_text()
     picture = np.zeros((32, 32, 3), np.uint8)
     plans = [Planner.load(checkpoint, robot, camera=camera).plan({"front_image": picture, "side_image": picture + 90}, picture)
@@ -115,12 +124,13 @@ def slowly(log: Path, robot: Path, checkpoint: Path, run: Path, pause: float) ->
         return scores(*given)
 
     fitting.scores = slow
-    fit([log], robot, checkpoint, budget=Budget(steps=16), run=run, batch=8, config=SMALL)
+    fit([log], robot, checkpoint, budget=Budget(steps=16), run=run, batch=8, config=SMALL, regression_config=SMALL_REGRESSION)
 
 
 def test_a_killed_fit_ends_as_if_it_had_never_been(checkpoint: Path, tmp_path: Path) -> None:
     log = tiny.log(tmp_path / "log.hdf5", RobotSpec.load(ROBOT), episodes=10)
-    weights, cards = [], []
+    weights: list[tuple[str, bytes]] = []
+    cards = []
     for name, kill in (("whole", False), ("killed", True)):
         robot, run = robot_in(tmp_path / name / "rover"), tmp_path / name / "run"
         if kill:
@@ -134,6 +144,6 @@ def test_a_killed_fit_ends_as_if_it_had_never_been(checkpoint: Path, tmp_path: P
         process = cluster.begin(slowly, log, robot, checkpoint, run, 0.0)
         process.join()
         assert process.exitcode == 0, (run / "said").read_text()[-2000:]
-        weights.append(fingerprint(robot / "tiny"))
+        weights.append((fingerprint(robot / "tiny"), (robot / "tiny" / "regression.safetensors").read_bytes()))
         cards.append(re.sub(r" in [\d.]+ minutes", "", (robot / "tiny" / "README.md").read_text()))
     assert weights[0] == weights[1] and cards[0] == cards[1]
