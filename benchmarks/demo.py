@@ -24,8 +24,8 @@ from lamplan.report import Results, table
 from lamplan.report.html import write_report
 from lamplan.report.results import current_commit, describe_device
 
-ARM_ROWS = ["zero", "random", "lam_in_domain_proposals", "lam_in_domain_realtime"]
-ROVER_ROWS = ["zero", "random", "prior", "lam_in_domain"]
+ARM_ROWS = ["zero", "random", "regression", "lam_in_domain_realtime", "lam_in_domain_guided"]
+ROVER_ROWS = ["zero", "random", "prior", "regression", "lam_in_domain", "lam_in_domain_guided"]
 ARM_EPISODES, ARM_SEARCH = 8, SearchBudget(96, 6, 10)
 REACHES, REACH_SEARCH = 2, SearchBudget(96, 5, 10)
 ROVER_EPISODES, ROVER_SEARCH = 8, SearchBudget(120, 1, 5)
@@ -69,7 +69,7 @@ def demo_arm(robot: Path, checkpoint: Path, out: Path) -> Run:
     run = begin("demo (Panda)", out, open_loop=str(ARM_SEARCH), reach=str(REACH_SEARCH))
     manipulation.open_loop(Contenders(sources, manipulation.HORIZON, ARM_SEARCH, NO_ORACLE), ARM_ROWS, ARM_EPISODES, 0, run)
     contenders = Contenders(sources, manipulation.HORIZON, REACH_SEARCH, NO_ORACLE)
-    manipulation.closed_loop(contenders, ["zero", "lam_in_domain_realtime"], "reach", REACHES, 0, run)
+    manipulation.closed_loop(contenders, ["zero", "lam_in_domain_guided"], "reach", REACHES, 0, run)
     return run
 
 
@@ -80,7 +80,7 @@ def demo_rover(robot: Path, checkpoint: Path, out: Path) -> Run:
     contenders = Contenders(sources, navigation.HORIZON, ROVER_SEARCH, NO_ORACLE, StraightLine())
     navigation.open_loop(contenders, ROVER_ROWS, "recon", ROVER_EPISODES, 0, run)
     contenders = Contenders(sources, navigation.HORIZON, DRIVE_SEARCH, NO_ORACLE, Arc())
-    navigation.closed_loop(contenders, ["prior", "lam_in_domain"], DRIVES, 0, run)
+    navigation.closed_loop(contenders, ["prior", "lam_in_domain_guided"], DRIVES, 0, run)
     return run
 
 

@@ -26,7 +26,7 @@ from lamplan.robot import RobotSpec
 
 # A log has no simulator for an oracle, and whether the model has seen such video before is not known here.
 NAMES = {name.replace("lam_in_domain", "lam"): name for name in ROWS if name != "oracle"}
-USUAL = tuple(name for name in NAMES if name not in ("behaviour_mean", "regression", "lam_wild", "action_labelled"))
+USUAL = tuple(name for name in NAMES if name not in ("behaviour_mean", "lam_wild", "action_labelled"))
 RATE_APART = 0.15
 QUICK_EPISODES = 8
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from lamplan.errors import CheckpointError
 from lamplan.lam import LatentActionModel
 from lamplan.models.controller import Controller, ControllerConfig
-from lamplan.models.goal_regression import GoalRegression, GoalRegressionConfig
+from lamplan.models.goal_regression import GoalRegression
+from lamplan.models.inverse_dynamics import InverseDynamicsConfig
 from lamplan.robot import RobotSpec
 from lamplan.weights import Files, build, fingerprint, load_weights, module_fingerprint, read_config, save_folder
 
@@ -22,8 +23,14 @@ def new_controller(config: ControllerConfig, lam: LatentActionModel, spec: Robot
     return Controller(config, lam.config.encoder.width, lam.config.encoder.side, spec.action_dim, lam.config.latent_dim)
 
 
-def new_regression(config: GoalRegressionConfig, lam: LatentActionModel, spec: RobotSpec) -> GoalRegression:
-    """An untrained goal regression of a robot, on the features of a latent action model."""
+def new_regression(lam: LatentActionModel, spec: RobotSpec) -> GoalRegression:
+    """A goal regression of a robot that begins as the inverse dynamics model of a latent action model."""
+    regression = _regression(lam.config.inverse_dynamics, lam, spec)
+    regression.begin_as(lam.inverse_dynamics)
+    return regression
+
+
+def _regression(config: InverseDynamicsConfig, lam: LatentActionModel, spec: RobotSpec) -> GoalRegression:
     return GoalRegression(config, lam.config.encoder.width, lam.config.encoder.side, spec.action_dim)
 
 
@@ -60,10 +67,9 @@ def load_controller(robot: str | Path, checkpoint: str | Path, lam: LatentAction
     return controller.eval().requires_grad_(False)
 
 
-def save_regression(regression: GoalRegression, config: GoalRegressionConfig, lam: LatentActionModel, folder: Path,
-                    spec: RobotSpec) -> None:
+def save_regression(regression: GoalRegression, lam: LatentActionModel, folder: Path, spec: RobotSpec) -> None:
     """Writes a robot's goal regression into its controller's folder."""
-    fields = {"regression": asdict(config), "encoder": module_fingerprint(lam.encoder), "camera": spec.camera}
+    fields = {"regression": asdict(lam.config.inverse_dynamics), "encoder": module_fingerprint(lam.encoder), "camera": spec.camera}
     save_folder(folder, REGRESSION, fields, regression, REGRESSION_FILES)
 
 
@@ -74,11 +80,11 @@ def load_regression(robot: str | Path, checkpoint: str | Path, lam: LatentAction
         raise CheckpointError(f"{spec.name} has no goal regression for the checkpoint '{Path(checkpoint).resolve().name}' and the camera "
                               f"'{spec.camera}' (looked for {REGRESSION_FILES.config} in {folder}): fit one with {again}, or plan without.")
     fields = read_config(folder, REGRESSION, REGRESSION_FILES)
-    config = build(GoalRegressionConfig, fields.get("regression"), folder / REGRESSION_FILES.config)
+    config = build(InverseDynamicsConfig, fields.get("regression"), folder / REGRESSION_FILES.config)
     if fields.get("encoder") != module_fingerprint(lam.encoder) or fields.get("camera") != spec.camera:
         raise CheckpointError(f"the goal regression in {folder} was fitted to another encoder than that of {checkpoint}, or to another "
                               f"camera than '{spec.camera}': fit it again with {again}.")
-    regression = new_regression(config, lam, spec)
+    regression = _regression(config, lam, spec)
     load_weights(folder, regression, REGRESSION_FILES)
     return regression.eval().requires_grad_(False)
 

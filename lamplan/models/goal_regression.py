@@ -2,38 +2,35 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor, nn
 
 from lamplan.models.inverse_dynamics import InverseDynamicsConfig, InverseDynamicsModel
 
 
-@dataclass(frozen=True)
-class GoalRegressionConfig:
-    width: int = 128
-    depth: int = 4
-    heads: int = 4
-
-
 class GoalRegression(nn.Module):
-    """A learned query reads the tokens of both frames, as in the inverse dynamics model, and gives the displacement.
+    """An inverse dynamics model whose output is the robot's own motion instead of a latent's parameters.
 
-    It knows nothing of a latent action: what the bottleneck of those left out it can still read from the two frames, and what only
-    labels tell. The displacement is the one action that would lead from here to the goal: for an arm the sum of the actions between,
-    for a mobile robot the goal's pose in its own frame. It is learned in units of `scale` (A), the spread of the training data; `spread`
+    What the bottleneck of a latent leaves out it can still read from the two frames, and what only labels tell. `begin_as` gives it all but
+    the last layer of the inverse dynamics model that unlabelled video taught, from where it needs far fewer labels than from nothing.
+    The displacement is the one action that would lead from here to the goal: for an arm the sum of the actions between, for a
+    mobile robot the goal's pose in its own frame. It is learned in units of `scale` (A), the spread of the training data; `spread`
     (A) is how far it lies from the truth on held-out episodes at a plan's distance, as a standard deviation in the action's units.
     """
 
     scale: Tensor
     spread: Tensor
 
-    def __init__(self, config: GoalRegressionConfig, feature_dim: int, side: int, action_dim: int) -> None:
+    def __init__(self, config: InverseDynamicsConfig, feature_dim: int, side: int, action_dim: int) -> None:
         super().__init__()
-        self.network = InverseDynamicsModel(InverseDynamicsConfig(config.width, config.depth, config.heads), feature_dim, side, action_dim)
+        self.network = InverseDynamicsModel(config, feature_dim, side, action_dim)
         self.register_buffer("scale", torch.ones(action_dim))
         self.register_buffer("spread", torch.ones(action_dim))
+
+    def begin_as(self, learned: InverseDynamicsModel) -> None:
+        """Takes over the weights of a model of its own size, but for the last layer."""
+        body = {name: weight for name, weight in learned.state_dict().items() if not name.startswith("head.")}
+        self.network.load_state_dict(self.network.state_dict() | body)
 
     def forward(self, now_BPD: Tensor, goal_BPD: Tensor) -> Tensor:
         """Displacements (B, A) in the robot's units."""

@@ -15,7 +15,7 @@ from lamplan.controllers import new_controller, save_controller, save_regression
 from lamplan.lam import LatentActionModel
 from lamplan.logs import open_log
 from lamplan.models.controller import Controller, ControllerConfig
-from lamplan.models.goal_regression import GoalRegression, GoalRegressionConfig
+from lamplan.models.goal_regression import GoalRegression
 from lamplan.robot import RobotSpec
 from lamplan.train.best import Patience
 from lamplan.train.card import write_card
@@ -39,7 +39,7 @@ from lamplan.train.verdict import Errors, Measured, held_out_errors, measured
 from lamplan.weights import fingerprint
 
 VALIDATE_EVERY = 50  # steps
-PATIENCE = 10  # validations
+PATIENCE = 20  # validations
 STILL = 0.05
 """Share of its range by which an action is divided where the log hardly moves: a first motion is then no outlier of thousands."""
 
@@ -49,7 +49,6 @@ class Recipe:
     """How a controller and a goal regression are fitted, the same for every camera and every fold."""
 
     controller: ControllerConfig
-    regression: GoalRegressionConfig
     budget: Budget
     batch: int
     seed: int
@@ -57,24 +56,23 @@ class Recipe:
 
 
 def fit(logs: Sequence[Path], robot: Path, checkpoint: Path, *, budget: Budget, run: Path, batch: int = 64, seed: int = 0,
-        config: ControllerConfig | None = None, regression_config: GoalRegressionConfig | None = None,
-        optimiser: OptimiserConfig | None = None, folds: int = 1, device: str = "cpu") -> dict[str, Measured]:
+        config: ControllerConfig | None = None, optimiser: OptimiserConfig | None = None, folds: int = 1,
+        device: str = "cpu") -> dict[str, Measured]:
     """Fits a controller and a goal regression for each of the robot's cameras, writes them beside robot.toml, and returns what each
     camera's are worth.
 
     A controller learns the latents that are inferred between frames of the logs from the motion in between (L2), and the way back,
     from a latent to the motion (smooth L1), from moments up to FARTHEST steps apart. Where the model was trained on clips of
     every k-th frame, the motion of up to k steps counts as an action too. The regression (`lamplan.train.goal_regression`) learns the
-    motion between two frames as such, up to FARTHEST_GOAL steps apart. The budget is the most that is spent on each of the
-    two: the weights kept are those with the least error on episodes set apart for that, and a run ends when PATIENCE validations
-    brought nothing better.
+    motion between two frames as such, up to FARTHEST_GOAL steps apart, and begins as the inverse dynamics model. The budget is the
+    most that is spent on each of the two: the weights kept are those with the least error on episodes set apart for that, and a run
+    ends when PATIENCE validations brought nothing better.
 
     It is measured on other episodes still (see `labelled.split`), or, with `folds` of 2 or more, on every one: so many times a
     controller is fitted without another fold of them. That is for logs of few episodes; the controller that is written
     then learned from all but those that said when to stop.
     """
-    recipe = Recipe(config or ControllerConfig(), regression_config or GoalRegressionConfig(), budget, batch, seed,
-                    optimiser or OptimiserConfig())
+    recipe = Recipe(config or ControllerConfig(), budget, batch, seed, optimiser or OptimiserConfig())
     lam = LatentActionModel.load(checkpoint).to(device)
     found: dict[str, Measured] = {}
     for camera in (cameras := RobotSpec.load(robot).cameras):
@@ -96,7 +94,7 @@ def fit(logs: Sequence[Path], robot: Path, checkpoint: Path, *, budget: Budget, 
         fitted.regression.spread.copy_(spread_of(together.regression))
         found[camera] = measured(together, spec, seed)
         folder = save_controller(fitted.controller.eval(), recipe.controller, robot, checkpoint, spec)
-        save_regression(fitted.regression, recipe.regression, lam, folder, spec)
+        save_regression(fitted.regression, lam, folder, spec)
         write_card(folder, f"Controller of {spec.name} for", {
             "Logs": {log.name: f"{len(open_log(log))} episodes" for log in logs} | {"camera": camera} | _shares(whole, folds),
             "Latent action model": {"checkpoint": fingerprint(checkpoint)},
@@ -121,8 +119,8 @@ def fit_once(lam: LatentActionModel, pairs: InferredPairs, goals: MotionPairs, p
              run: Path) -> Fitted:
     """Both networks fitted to the training episodes, each with the weights that were best on the validation episodes."""
     controller, done = fit_controller(lam, pairs, parts, spec, recipe, run)
-    regression, regressed = fit_regression(lam, goals, parts, spec, recipe.regression, recipe.budget, run / "regression",
-                                           batch=recipe.batch, seed=recipe.seed, optimiser=recipe.optimiser)
+    regression, regressed = fit_regression(lam, goals, parts, spec, recipe.budget, run / "regression", batch=recipe.batch,
+                                           seed=recipe.seed, optimiser=recipe.optimiser)
     return Fitted(controller, regression, {"controller": done, "goal regression": regressed})
 
 

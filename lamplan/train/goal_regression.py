@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from lamplan.controllers import new_regression
 from lamplan.lam import LatentActionModel
-from lamplan.models.goal_regression import GoalRegression, GoalRegressionConfig
+from lamplan.models.goal_regression import GoalRegression
 from lamplan.robot import RobotSpec
 from lamplan.train.best import Patience
 from lamplan.train.labelled import FARTHEST, MotionPairs, Split
@@ -19,11 +19,11 @@ from lamplan.train.loop import Budget, Trained, train
 from lamplan.train.optimiser import OptimiserConfig
 
 VALIDATE_EVERY = 50  # steps
-PATIENCE = 10  # validations
+PATIENCE = 20  # validations
 
 
-def fit_regression(lam: LatentActionModel, pairs: MotionPairs, parts: Split, spec: RobotSpec, config: GoalRegressionConfig, budget: Budget,
-                   run: Path, *, batch: int, seed: int, optimiser: OptimiserConfig) -> tuple[GoalRegression, Trained]:
+def fit_regression(lam: LatentActionModel, pairs: MotionPairs, parts: Split, spec: RobotSpec, budget: Budget, run: Path, *,
+                   batch: int, seed: int, optimiser: OptimiserConfig) -> tuple[GoalRegression, Trained]:
     """Smooth L1 on the displacement in units of its spread. Half of a batch are goals at the distance of a plan, half at any of `pairs`.
 
     The weights kept are those with the least error at a plan's distance on the validation episodes.
@@ -31,7 +31,7 @@ def fit_regression(lam: LatentActionModel, pairs: MotionPairs, parts: Split, spe
     training, validation = pairs.of(parts.training), at_plans_distance(pairs.of(parts.validation), spec).at_most(512)
     plans = at_plans_distance(training, spec)
     torch.manual_seed(seed)
-    model = new_regression(config, lam, spec).to(pairs.features.device)
+    model = new_regression(lam, spec).to(pairs.features.device)
     model.scale.copy_(plans.moved.std(0, unbiased=False).clamp_min(1e-3))
 
     def draw(step: int, size: int) -> tuple[Tensor, ...]:

@@ -107,8 +107,9 @@ def test_droid_from_end_to_end(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert rows["droid", "zero", "delta_xyz"].ci_high == pytest.approx(12 * 0.019)
     assert rows["droid", "prior", "delta_xyz"].value == pytest.approx(12 * 0.019)
     assert rows["droid", "zero", "action_score"].value == 0.0
-    assert {name for task, name, _ in rows if task == "droid"} == {"zero", "random", "prior", "proposal", "lam", "lam_proposals"}
-    assert {name for task, name, _ in rows if task == "own_limits"} == {"lam", "lam_proposals"}
+    planners = {"lam", "lam_proposals", "lam_guided"}
+    assert {name for task, name, _ in rows if task == "droid"} == {"zero", "random", "prior", "regression", "proposal"} | planners
+    assert {name for task, name, _ in rows if task == "own_limits"} == planners
     assert "3.75 Hz, out of 2 episodes" in results.budget["windows"]
     printed = capsys.readouterr().out
     assert "quoted, not measured here" in printed and "arXiv 2601.05230" in printed
@@ -116,7 +117,7 @@ def test_droid_from_end_to_end(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert {"name": "LAM noisy, high capacity", "metric": "delta_xyz", "unit": "m", "value": 0.1}.items() <= quoted[0].items()
     assert not {quote["name"] for quote in quoted} & {row.name for row in results.rows}
     assert "Published, not measured here" in (tmp_path / "out" / "report.html").read_text()
-    assert len(list((tmp_path / "out" / "videos").iterdir())) == 4
+    assert len(list((tmp_path / "out" / "videos").iterdir())) == 6
 
 
 def test_recon_from_end_to_end(tmp_path: Path) -> None:

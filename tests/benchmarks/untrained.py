@@ -11,7 +11,6 @@ from lamplan.lam import LAMConfig, LatentActionModel
 from lamplan.latents import NoisyConfig
 from lamplan.models.controller import ControllerConfig
 from lamplan.models.encoder import EncoderConfig
-from lamplan.models.goal_regression import GoalRegressionConfig
 from lamplan.models.inverse_dynamics import InverseDynamicsConfig
 from lamplan.models.world_model import WorldModelConfig
 from lamplan.robot import RobotSpec
@@ -30,6 +29,5 @@ def checkpoint_and_robot(folder: Path, robot: str) -> Path:
     config = ControllerConfig(24, 1, 2)
     spec = RobotSpec.load(home)
     where = save_controller(new_controller(config, lam, spec), config, home, folder / "checkpoint", spec)
-    small = GoalRegressionConfig(24, 1, 2)
-    save_regression(new_regression(small, lam, spec), small, lam, where, spec)
+    save_regression(new_regression(lam, spec), lam, where, spec)
     return home

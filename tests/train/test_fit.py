@@ -17,7 +17,6 @@ from lamplan.cli import main
 from lamplan.controllers import load_regression
 from lamplan.logs import LogWriter
 from lamplan.models.controller import ControllerConfig
-from lamplan.models.goal_regression import GoalRegressionConfig
 from lamplan.train import controller as fitting
 from lamplan.train import loop
 from lamplan.train.controller import fit
@@ -28,7 +27,7 @@ from tests.models.test_networks import LAM, scrambled
 from tests.train import cluster
 
 ROBOT = Path(__file__).parents[2] / "controllers" / "rover" / "robot.toml"
-SMALL, SMALL_REGRESSION = ControllerConfig(24, 1, 2), GoalRegressionConfig(24, 1, 2)
+SMALL = ControllerConfig(24, 1, 2)
 
 
 @pytest.fixture(scope="module")
@@ -54,8 +53,7 @@ def robot_in(folder: Path, camera: str = '"front_image"') -> Path:
 def test_few_episodes_are_enough_and_the_card_says_what_came_of_them(episodes: int, checkpoint: Path, tmp_path: Path) -> None:
     robot = robot_in(tmp_path / "rover")
     log = tiny.log(tmp_path / "log.hdf5", RobotSpec.load(robot), episodes=episodes)
-    found = fit([log], robot, checkpoint, budget=Budget(steps=60), run=tmp_path / "run", batch=8, config=SMALL,
-                regression_config=SMALL_REGRESSION)["front_image"]
+    found = fit([log], robot, checkpoint, budget=Budget(steps=60), run=tmp_path / "run", batch=8, config=SMALL)["front_image"]
     card = (robot / "tiny" / "README.md").read_text()
     assert found.verdict in card and "delta_xy proposed (m)" in card and "the rule: usable:" in card
     assert "delta_xy goal regression (m)" in card and "Training: goal regression" in card
@@ -88,8 +86,7 @@ def two_cameras(path: Path, spec: RobotSpec, episodes: int) -> Path:
 def test_every_camera_gets_a_controller_of_its_own(checkpoint: Path, tmp_path: Path) -> None:
     robot = robot_in(tmp_path / "rover", '["front_image", "side_image"]')
     log = two_cameras(tmp_path / "log.hdf5", RobotSpec.load(robot), 4)
-    found = fit([log], robot, checkpoint, budget=Budget(steps=2), run=tmp_path / "run", batch=8, config=SMALL,
-                regression_config=SMALL_REGRESSION)
+    found = fit([log], robot, checkpoint, budget=Budget(steps=2), run=tmp_path / "run", batch=8, config=SMALL)
     assert list(found) == ["front_image", "side_image"]
     front, side = robot / "tiny", robot / "tiny" / "side_image"
     spec, lam = RobotSpec.load(robot, "side_image"), LatentActionModel.load(checkpoint)
@@ -124,7 +121,7 @@ def slowly(log: Path, robot: Path, checkpoint: Path, run: Path, pause: float) ->
         return scores(*given)
 
     fitting.scores = slow
-    fit([log], robot, checkpoint, budget=Budget(steps=16), run=run, batch=8, config=SMALL, regression_config=SMALL_REGRESSION)
+    fit([log], robot, checkpoint, budget=Budget(steps=16), run=run, batch=8, config=SMALL)
 
 
 def test_a_killed_fit_ends_as_if_it_had_never_been(checkpoint: Path, tmp_path: Path) -> None:
