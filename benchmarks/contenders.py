@@ -28,7 +28,7 @@ from lamplan.models.decoder import Decoder, has_decoder
 from lamplan.models.goal_regression import GoalRegression
 from lamplan.planner import Planner
 from lamplan.robot import RobotSpec
-from lamplan.rollout import Dynamics, LatentDynamics
+from lamplan.rollout import Dynamics, LatentDynamics, WorldModelDynamics
 from lamplan.search import CEM
 from lamplan.weights import module_fingerprint
 
@@ -151,7 +151,7 @@ class Contenders:
             return Planned(name, self._striding(name), None, horizon)
         return Planned(name, self._planner(name), self.shape, horizon)
 
-    def _dynamics(self, name: str) -> Dynamics:
+    def _dynamics(self, name: str) -> WorldModelDynamics:
         device, lam = self.sources.device, self.sources.lam
         if name == "action_labelled":
             self._behaviour()
@@ -168,11 +168,14 @@ class Contenders:
         return load_regression(sources.robot_folder, sources.checkpoint, sources.lam, self.robot).to(sources.device)
 
     def _planner(self, name: str) -> Planner:
+        dynamics: Dynamics
         dynamics, proposals = self._dynamics(name), name in ("lam_in_domain_proposals", GUIDED)
         if name == GUIDED and self._strides:
             return Planner(dynamics, self.searched, "guided", proposals=True, stride=self.horizon)
         if self.shape is not None:
-            dynamics = Shaped(dynamics, self.shape, self.horizon, self.searched)
+            # The action-labelled model was told single steps.
+            longest = 1 if name == "action_labelled" else dynamics.lam.config.max_stride
+            dynamics = Shaped(dynamics, self.shape, self.horizon, self.searched, longest)
         return Planner(dynamics, self.searched, self.search.cem(self._search_steps), proposals=proposals)
 
     def _striding(self, name: str) -> Planner:

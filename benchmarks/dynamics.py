@@ -33,17 +33,21 @@ class ActionLabelledDynamics(WorldModelDynamics):
 
 
 class Shaped:
-    """Dynamics whose plan is a single action that `shape` spreads over `steps` steps; the search has horizon 1."""
+    """Dynamics whose plan is a single action that `shape` spreads over `steps` steps; the search has horizon 1.
 
-    def __init__(self, inner: Dynamics, shape: Shape, steps: int, robot: RobotSpec) -> None:
+    It is imagined in as few equal motions as a model knows that has learned steps of up to `longest` frames.
+    """
+
+    def __init__(self, inner: Dynamics, shape: Shape, steps: int, robot: RobotSpec, longest: int = 1) -> None:
         self.inner, self.shape, self.steps, self.robot = inner, shape, steps, robot
+        self.strides = steps // max(stride for stride in range(1, longest + 1) if steps % stride == 0)
 
     @property
     def device(self) -> torch.device:
         return self.inner.device
 
     def candidate_bytes(self, horizon: int) -> int:
-        return self.inner.candidate_bytes(self.steps)
+        return self.inner.candidate_bytes(self.strides)
 
     def encode(self, images: Tensor) -> Tensor:
         return self.inner.encode(images)
@@ -55,7 +59,7 @@ class Shaped:
         return self.inner.after(past, action)
 
     def rollout(self, past: Past, actions: Tensor) -> Tensor:
-        return self.inner.rollout(past, self.shape.spread(actions, self.steps))
+        return self.inner.rollout(past, self.shape.driven(actions, self.steps, self.strides))
 
     def propose(self, past: Past, goal: Tensor) -> Proposal | None:
         seen = self.inner.propose(past, goal)

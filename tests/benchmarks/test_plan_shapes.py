@@ -48,6 +48,21 @@ def test_standing_still_is_no_division_by_zero() -> None:
     assert (PANDA.split(np.zeros(7), 3) == 0).all() and (ROVER.split(np.zeros(3), 8) == 0).all()
 
 
+@pytest.mark.parametrize("strides", [8, 4, 2, 1])
+@pytest.mark.parametrize("action", [[0.2, 0.05, 0.1], [0.15, -0.1, 0.0], [0.2, 0.0, -0.1]])
+def test_a_shape_is_driven_to_its_own_end_in_any_number_of_parts(action: list[float], strides: int) -> None:
+    told = torch.tensor([action], dtype=torch.float64)
+    for shape in (StraightLine(), Arc()):
+        end = follow(shape.spread(told, 8).numpy())[-1]
+        poses = follow(shape.driven(told, 8, strides).numpy())
+        assert len(poses) == strides
+        np.testing.assert_allclose(poses[-1, :2], end[:2], atol=1e-9)
+    # On the line's circle a robot that cannot slide ends turned by twice the bearing.
+    turned = follow(StraightLine().driven(told, 8, strides).numpy())[-1, 2]
+    assert turned == pytest.approx(2 * np.arctan2(action[1], action[0]), abs=1e-9)
+    assert follow(Arc().driven(told, 8, strides).numpy())[-1, 2] == pytest.approx(8 * action[2], abs=1e-9)
+
+
 def test_shaped_dynamics_imagine_the_whole_shape() -> None:
     inner = PointDynamics()
     past = inner.start(torch.zeros(1, 1, 1, 3))
@@ -55,3 +70,5 @@ def test_shaped_dynamics_imagine_the_whole_shape() -> None:
     imagined = Shaped(inner, Arc(), 8, ROVER).rollout(past, action)
     assert imagined.shape == (1, 1, 8, 1, 3)
     np.testing.assert_allclose(imagined[0, 0, -1, 0], [0.8, 0.0, 0.16], atol=1e-6)
+    few = Shaped(inner, Arc(), 8, ROVER, longest=3)
+    assert few.rollout(past, action).shape == (1, 1, 4, 1, 3)  # in motions of two steps: three do not make up eight
