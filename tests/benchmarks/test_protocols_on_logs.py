@@ -52,10 +52,12 @@ def test_an_arm_planned_with_perfect_dynamics_has_no_error(tmp_path: Path) -> No
 
 
 class FlatDynamics(PointDynamics):
-    """A rover that never turns, of which the picture shows a third of x and of y."""
+    """A rover that starts along x, of which the picture shows a third of x and of y."""
 
     def rollout(self, past, actions: Tensor) -> Tensor:
-        steps = torch.cat([actions[..., :2] / 3, torch.zeros_like(actions[..., :1])], dim=-1)
+        yaw = actions[..., 2].cumsum(dim=2) - actions[..., 2]  # before each step
+        dx, dy = actions[..., 0], actions[..., 1]
+        steps = torch.stack([yaw.cos() * dx - yaw.sin() * dy, yaw.sin() * dx + yaw.cos() * dy, torch.zeros_like(dx)], dim=-1) / 3
         return past.present[:, None, None] + steps[..., None, :].cumsum(dim=2)
 
 

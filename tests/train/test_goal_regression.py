@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from lamplan.controllers import new_regression
-from lamplan.models.goal_regression import GoalRegressionConfig
+from lamplan.models.inverse_dynamics import InverseDynamicsConfig, InverseDynamicsModel
 from lamplan.train.goal_regression import at_plans_distance, errors_of, fit_regression
 from lamplan.train.labelled import encode_moments, motion_pairs, split
 from lamplan.train.loop import Budget
 from lamplan.train.optimiser import OptimiserConfig
 from tests.train.test_proposals import SPEC, world
 
-SMALL = GoalRegressionConfig(24, 1, 2)
+SMALL = InverseDynamicsConfig(24, 1, 2)
 
 
 def test_a_plan_is_as_long_as_its_horizon_or_as_the_episode() -> None:
@@ -26,15 +27,21 @@ def test_a_plan_is_as_long_as_its_horizon_or_as_the_episode() -> None:
         assert set(at_plans_distance(pairs, SPEC).gap.tolist()) == {expected}
 
 
-def test_it_learns_the_motion_to_a_goal_and_keeps_what_was_best_on_other_episodes(tmp_path: Path) -> None:
+def test_it_begins_as_the_inverse_dynamics_model_it_learns_and_keeps_what_was_best_on_other_episodes(tmp_path: Path) -> None:
     lam, episodes = world(20, 14)
-    lam.config = type("Config", (), {"encoder": type("Encoder", (), {"width": 3, "side": 1})})  # type: ignore[attr-defined]
+    torch.manual_seed(0)
+    lam.config = SimpleNamespace(encoder=SimpleNamespace(width=3, side=1), inverse_dynamics=SMALL)  # type: ignore[attr-defined]
+    lam.inverse_dynamics = InverseDynamicsModel(SMALL, 3, 1, 16)  # type: ignore[attr-defined]
     pairs, parts = motion_pairs(encode_moments(episodes, lam, SPEC), SPEC, 10), split(20)  # type: ignore[arg-type]
     test = at_plans_distance(pairs.of(parts.test), SPEC)
-    torch.manual_seed(0)
-    untrained = errors_of(new_regression(SMALL, lam, SPEC), test).square().mean()  # type: ignore[arg-type]
-    model, done = fit_regression(lam, pairs, parts, SPEC, SMALL, Budget(steps=400), tmp_path, batch=32, seed=0,  # type: ignore[arg-type]
+    begun = new_regression(lam, SPEC)  # type: ignore[arg-type]
+    learned = dict(lam.inverse_dynamics.named_parameters())  # type: ignore[attr-defined]
+    for name, weight in begun.network.named_parameters():
+        assert (weight.shape == learned[name].shape and torch.equal(weight, learned[name])) != name.startswith("head."), name
+    before = errors_of(begun, test).square().mean()
+    model, done = fit_regression(lam, pairs, parts, SPEC, Budget(steps=400), tmp_path, batch=32, seed=0,  # type: ignore[arg-type]
                                  optimiser=OptimiserConfig(learning_rate=3e-3))
-    assert errors_of(model, test).square().mean() < 0.25 * untrained and errors_of(model, test).shape == (len(test), 3)
-    assert done.validation["error"] == pytest.approx(min(done.validation["error"], 1.0)) and done.validation["still_m"] > 0
+    assert errors_of(model, test).square().mean() < 0.25 * before and errors_of(model, test).shape == (len(test), 3)
+    validated = errors_of(model, at_plans_distance(pairs.of(parts.validation), SPEC))[:, SPEC.position].norm(dim=1).mean().item()
+    assert done.validation["delta_m"] == pytest.approx(validated, rel=1e-5) and validated < done.validation["still_m"]
     assert model.scale[0] == pytest.approx(at_plans_distance(pairs.of(parts.training), SPEC).moved[:, 0].std(unbiased=False).item())
