@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from benchmarks.action_labelled import ActionLabelledWorldModel
-from benchmarks.encoded_logs import EncodedEpisode, encode_logs, sample_clips, sample_pairs, split
+from benchmarks.encoded_logs import EncodedEpisode, as_the_controller, encode_logs, sample_clips, sample_pairs
 from benchmarks.options import guarded, positive_int
 from benchmarks.regression import GoalRegression, RegressionConfig
 from lamplan.lam import LatentActionModel
@@ -50,7 +50,7 @@ def main(argv: list[str] | None = None) -> None:
 
     robot = RobotSpec.load(args.robot)
     lam = LatentActionModel.load(args.checkpoint).to(args.device)
-    training, held_out = split(encode_logs(args.log, robot, lam, args.device))
+    training, held_out = as_the_controller(encode_logs(args.log, robot, lam, args.device))
     write_behaviour(args.out, robot, training, module_fingerprint(lam.encoder))
     train_regression(training, held_out, robot, lam, Budget(steps=args.regression_steps), args.out / REGRESSION, args.seed, args.device)
     train_action_labelled(training, held_out, robot, lam, Budget(steps=args.steps), args.out / ACTION_LABELLED, args.clip_frames,

@@ -13,16 +13,17 @@ from tqdm import tqdm
 
 from lamplan.errors import DataError
 from lamplan.lam import LatentActionModel
-from lamplan.logs import Episode, episodes_of
+from lamplan.logs import Episode, episodes_of, path_of
 from lamplan.robot import RobotSpec
+from lamplan.train.labelled import split
 
 
 @dataclass(frozen=True)
 class EncodedEpisode:
-    """Features (T, P, D) in half precision, states (T, S) and the measured actions (T-1, A) between them."""
+    """Features (T, P, D) in half precision, poses (T, S) (see `path_of`) and the actions (T-1, A) between them."""
 
     features: Tensor
-    states: np.ndarray
+    path: np.ndarray
     actions: Tensor
 
 
@@ -31,12 +32,12 @@ def encode_logs(paths: Sequence[Path], robot: RobotSpec, lam: LatentActionModel,
     return [_encode(episode, robot, lam, device) for episode in tqdm(episodes_of(paths, robot), desc="encode logs", unit="episode")]
 
 
-def split(episodes: list[EncodedEpisode], share: float = 0.1) -> tuple[list[EncodedEpisode], list[EncodedEpisode]]:
-    """Training episodes and held-out ones, which are the last `share` of the log but at least one."""
-    held_out = max(1, round(share * len(episodes)))
-    if len(episodes) <= held_out:
+def as_the_controller(episodes: list[EncodedEpisode]) -> tuple[list[EncodedEpisode], list[EncodedEpisode]]:
+    """The episodes that `lamplan fit` learns from and those that say it when to stop: a rival knows as much as the controller."""
+    if len(episodes) < 2:
         raise DataError(f"the logs hold {len(episodes)} episode(s); training a baseline and checking it needs at least 2.")
-    return episodes[:-held_out], episodes[-held_out:]
+    parts = split(len(episodes))
+    return [episodes[number] for number in parts.training], [episodes[number] for number in parts.validation]
 
 
 @dataclass(frozen=True)
@@ -56,11 +57,11 @@ def sample_pairs(episodes: list[EncodedEpisode], robot: RobotSpec, batch: int, h
     """
     gaps = np.where(rng.random(batch) < 0.5, horizon, rng.integers(1, farthest + 1, size=batch))
     chosen = [episodes[i] for i in rng.integers(len(episodes), size=batch)]
-    ends = [min(int(gap), len(episode.states) - 1) for gap, episode in zip(gaps, chosen, strict=True)]
-    starts = [int(rng.integers(len(episode.states) - end)) for episode, end in zip(chosen, ends, strict=True)]
+    ends = [min(int(gap), len(episode.path) - 1) for gap, episode in zip(gaps, chosen, strict=True)]
+    starts = [int(rng.integers(len(episode.path) - end)) for episode, end in zip(chosen, ends, strict=True)]
     now = torch.stack([episode.features[start] for episode, start in zip(chosen, starts, strict=True)])
     goal = torch.stack([episode.features[start + end] for episode, start, end in zip(chosen, starts, ends, strict=True)])
-    states = np.stack([episode.states[[start, start + end]] for episode, start, end in zip(chosen, starts, ends, strict=True)])
+    states = np.stack([episode.path[[start, start + end]] for episode, start, end in zip(chosen, starts, ends, strict=True)])
     moved = torch.as_tensor(displacements(robot, states), dtype=torch.float32, device=now.device)
     return Pairs(now.float(), goal.float(), moved)
 
@@ -72,11 +73,11 @@ def displacements(robot: RobotSpec, states: np.ndarray) -> np.ndarray:
 
 def sample_clips(episodes: list[EncodedEpisode], batch: int, frames: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
     """Clips of features (B, frames, P, D) and the actions (B, frames-1, A) between them."""
-    long_enough = [episode for episode in episodes if len(episode.states) >= frames]
+    long_enough = [episode for episode in episodes if len(episode.path) >= frames]
     if not long_enough:
         raise DataError(f"no episode of the logs has {frames} steps or more: record longer ones.")
     chosen = [long_enough[i] for i in rng.integers(len(long_enough), size=batch)]
-    starts = [int(rng.integers(len(episode.states) - frames + 1)) for episode in chosen]
+    starts = [int(rng.integers(len(episode.path) - frames + 1)) for episode in chosen]
     clips = torch.stack([episode.features[start : start + frames] for episode, start in zip(chosen, starts, strict=True)])
     actions = torch.stack([episode.actions[start : start + frames - 1] for episode, start in zip(chosen, starts, strict=True)])
     return clips.float(), actions
@@ -86,5 +87,6 @@ def sample_clips(episodes: list[EncodedEpisode], batch: int, frames: int, rng: n
 def _encode(episode: Episode, robot: RobotSpec, lam: LatentActionModel, device: str) -> EncodedEpisode:
     images = torch.from_numpy(episode.frames(robot.camera)).to(device)
     features = torch.cat([lam.encode(part) for part in images.split(64)]).half()
-    actions = torch.as_tensor(robot.differences(episode.states), dtype=torch.float32, device=device)
-    return EncodedEpisode(features, episode.states, actions)
+    path = path_of(episode, robot)
+    actions = torch.as_tensor(robot.differences(path), dtype=torch.float32, device=device)
+    return EncodedEpisode(features, path, actions)

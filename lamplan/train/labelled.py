@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from lamplan.errors import DataError, InputError
 from lamplan.lam import LatentActionModel
-from lamplan.logs import Episode, episodes_of
+from lamplan.logs import Episode, episodes_of, path_of
 from lamplan.robot import RobotSpec
 
 HELD_OUT_SHARE = 0.1
@@ -111,7 +111,8 @@ def open_episodes(logs: Sequence[Path], spec: RobotSpec) -> list[Episode]:
 
 @torch.no_grad()
 def read_pairs(episodes: Sequence[Episode], lam: LatentActionModel, spec: RobotSpec, farthest: int, batch: int = 64) -> MotionPairs:
-    """Encodes the episodes' frames of the robot's camera and infers every latent, once. Motion is that of the measured states."""
+    """Encodes the episodes' frames of the robot's camera and infers every latent, once. Motion is what the robot's
+    `source` counts as its action, composed over the steps of a gap (see `path_of`)."""
     device = lam.encoder.pixel_mean.device
     features: list[Tensor] = []
     latents: list[Tensor] = []
@@ -119,11 +120,11 @@ def read_pairs(episodes: Sequence[Episode], lam: LatentActionModel, spec: RobotS
     for number, episode in enumerate(tqdm(episodes, desc=f"encode {spec.camera}", unit="episode", dynamic_ncols=True)):
         images = torch.from_numpy(np.ascontiguousarray(episode.frames(spec.camera))).to(device)
         seen = torch.cat([lam.encode(part) for part in images.split(batch)]).half()
-        states = np.asarray(episode.states)
+        path = path_of(episode, spec)
         for gap in range(1, min(farthest, len(episode) - 1) + 1):
             starts = np.arange(len(episode) - gap)
             rows.append(np.stack([starts + begins, starts + begins + gap, np.full_like(starts, number), np.full_like(starts, gap)]))
-            ends = np.stack([states[:-gap], states[gap:]], axis=1).reshape(-1, states.shape[1])
+            ends = np.stack([path[:-gap], path[gap:]], axis=1).reshape(-1, path.shape[1])
             moved.append(spec.differences(ends)[::2])
             for part in torch.from_numpy(starts).split(batch):
                 latents.append(lam.infer(seen[part].float(), seen[part + gap].float()))

@@ -6,15 +6,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from benchmarks import baselines
 from benchmarks.contenders import ROWS, STRIDING, Contenders, SearchBudget, Sources
+from benchmarks.encoded_logs import EncodedEpisode, as_the_controller
 from benchmarks.options import chosen, guarded, held_out_seed
 from benchmarks.policies import Situation
 from benchmarks.shapes import StraightLine
-from lamplan.errors import InputError
+from lamplan.errors import DataError, InputError
 from lamplan.lam import LatentActionModel
 from lamplan.robot import RobotSpec
+from lamplan.train.labelled import split
 from tests import tiny
 from tests.benchmarks.untrained import checkpoint_and_robot
 
@@ -94,3 +97,12 @@ def test_options_refuse_what_they_do_not_know(capsys: pytest.CaptureFixture[str]
         guarded(lambda: print(chosen("zerro", ROWS, "rows")))
     assert ended.value.code == 2
     assert "error: --rows has zerro; choose from zero" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("count", [2, 9, 10, 1599])
+def test_rivals_learn_from_the_controllers_episodes_and_never_see_the_ones_it_is_measured_on(count: int) -> None:
+    episodes = [EncodedEpisode(torch.zeros(2, 1, 1), np.full((2, 3), float(number)), torch.zeros(1, 3)) for number in range(count)]
+    training, validation = ([int(one.path[0, 0]) for one in part] for part in as_the_controller(episodes))
+    assert (training, validation) == (split(count).training, split(count).validation)
+    with pytest.raises(DataError, match=r"1 episode\(s\); training a baseline"):
+        as_the_controller(episodes[:1])
