@@ -63,7 +63,8 @@ def write_behaviour(out: Path, robot: RobotSpec, episodes: list[EncodedEpisode],
     mean = torch.cat([episode.actions for episode in episodes]).mean(dim=0).tolist()
     out.mkdir(parents=True, exist_ok=True)
     partial = out / (BEHAVIOUR + ".part")
-    partial.write_text(json.dumps({"robot": robot.name, "mean_action": mean, "episodes": len(episodes), "encoder": encoder}) + "\n")
+    partial.write_text(json.dumps({"robot": robot.name, "source": robot.source, "frame": robot.frame, "mean_action": mean,
+                                   "episodes": len(episodes), "encoder": encoder}) + "\n")
     os.replace(partial, out / BEHAVIOUR)
 
 

@@ -1,5 +1,7 @@
 """The baselines that need labels: trained in seconds on a tiny world, saved, read, and refused where they do not fit."""
 
+import json
+import shutil
 from argparse import ArgumentTypeError
 from dataclasses import replace
 from pathlib import Path
@@ -80,6 +82,16 @@ def test_baselines_of_another_checkpoint_are_refused(trained: Sources, tmp_path:
     LatentActionModel(trained.lam.config).save(tmp_path)
     other = Sources(trained.robot_folder, tmp_path, None, trained.baselines, "cpu")
     with pytest.raises(InputError, match="train them again"):
+        Contenders(other, 8, BUDGET, BUDGET).build(["regression"])
+
+
+def test_baselines_of_actions_of_another_meaning_are_refused(trained: Sources, tmp_path: Path) -> None:
+    assert json.loads((trained.baselines / "behaviour.json").read_text())["source"] == "measured"  # type: ignore[operator]
+    shutil.copytree(trained.robot_folder, tmp_path / "rover")
+    description = (tmp_path / "rover" / "robot.toml").read_text()
+    (tmp_path / "rover" / "robot.toml").write_text(description.replace("[action]", '[action]\nsource = "commanded"'))
+    other = replace(trained, robot_folder=tmp_path / "rover")
+    with pytest.raises(InputError, match=r"trained on actions of source 'measured', but .* says 'commanded'"):
         Contenders(other, 8, BUDGET, BUDGET).build(["regression"])
 
 
