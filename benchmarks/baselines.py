@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from benchmarks.action_labelled import ActionLabelledWorldModel
-from benchmarks.encoded_logs import EncodedEpisode, encode_logs, sample_clips, split
+from benchmarks.encoded_logs import EncodedEpisode, as_the_controller, encode_logs, sample_clips
 from benchmarks.options import guarded, positive_int
 from lamplan.lam import LatentActionModel
 from lamplan.robot import RobotSpec
@@ -44,7 +44,7 @@ def main(argv: list[str] | None = None) -> None:
 
     robot = RobotSpec.load(args.robot)
     lam = LatentActionModel.load(args.checkpoint).to(args.device)
-    training, held_out = split(encode_logs(args.log, robot, lam, args.device))
+    training, held_out = as_the_controller(encode_logs(args.log, robot, lam, args.device))
     write_behaviour(args.out, robot, training, module_fingerprint(lam.encoder))
     train_action_labelled(training, held_out, robot, lam, Budget(steps=args.steps), args.out / ACTION_LABELLED, args.clip_frames,
                           args.seed, args.device)
@@ -56,7 +56,8 @@ def write_behaviour(out: Path, robot: RobotSpec, episodes: list[EncodedEpisode],
     mean = torch.cat([episode.actions for episode in episodes]).mean(dim=0).tolist()
     out.mkdir(parents=True, exist_ok=True)
     partial = out / (BEHAVIOUR + ".part")
-    partial.write_text(json.dumps({"robot": robot.name, "mean_action": mean, "episodes": len(episodes), "encoder": encoder}) + "\n")
+    partial.write_text(json.dumps({"robot": robot.name, "source": robot.source, "frame": robot.frame, "mean_action": mean,
+                                   "episodes": len(episodes), "encoder": encoder}) + "\n")
     os.replace(partial, out / BEHAVIOUR)
 
 

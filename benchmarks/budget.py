@@ -12,7 +12,7 @@ import torch
 
 from benchmarks.contenders import Sources
 from benchmarks.displacement import displacement_errors
-from benchmarks.manipulation import HORIZON, make_env
+from benchmarks.manipulation import HORIZON, check_frame, make_env
 from benchmarks.open_loop import decide_all
 from benchmarks.options import benchmark_parser, chosen, guarded
 from benchmarks.planned import Planned, Proposed
@@ -41,6 +41,7 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
     ways, budgets = chosen(args.rows, WAYS, "rows"), [budget(text) for text in args.budgets.split(",")]
     sources = Sources.from_arguments(args)
+    check_frame(sources.robot)
     results = Results.begin("budget", args.seed, describe_device(args.device), argv, threads=torch.get_num_threads(), batch=args.batch)
     run = Run(results, args.out, args.batch)
     recorder = Recorder(lambda: make_env("reach", sources.image_size), play, sources.robot.camera, HORIZON)

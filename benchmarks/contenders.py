@@ -210,4 +210,8 @@ class Contenders:
             raise InputError(f"the baselines in {self.sources.baselines} were trained for {found['robot']} and the encoder with "
                              f"fingerprint {found['encoder']}, not for {self.robot.name} and that of {self.sources.checkpoint}: train "
                              "them again with `python -m benchmarks.baselines`.")
+        for key, now in (("source", self.robot.source), ("frame", self.robot.frame)):
+            if found.get(key, now) != now:  # older ones do not say
+                raise InputError(f"the baselines in {self.sources.baselines} were trained on actions of {key} '{found[key]}', but "
+                                 f"robot.toml says '{now}': train them again with `python -m benchmarks.baselines`.")
         return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +14,8 @@ from tqdm import tqdm
 from benchmarks.windows import Windows
 from lamplan.errors import DataError
 from lamplan.lam import resize
-from lamplan.logs import Episode, open_log
-from lamplan.logs.check import RATE_TOLERANCE
+from lamplan.logs import Episode, at_rate, open_log, path_of
+from lamplan.logs.rate import RATE_TOLERANCE
 from lamplan.robot import RobotSpec
 from lamplan.train.labelled import split
 
@@ -43,6 +43,9 @@ class LogReader:
 
     def stride(self, episode: Episode) -> int:
         """Every how many-th frame is a step: the smallest number that makes the log no faster than the robot, as published."""
+        if self.robot.source == "commanded":
+            at_rate(episode, self.robot)  # every n-th command is not what a robot is told for n steps
+            return 1
         ratio = episode.rate_hz / self.robot.rate_hz
         if ratio < 1 - SLOWER:
             raise DataError(f"{episode.source} was recorded at {episode.rate_hz:g} Hz, too slow for {self.robot.name}, which acts at "
@@ -66,13 +69,15 @@ class LogReader:
         return max(0, len(episode) - self.horizon * self.stride(episode))
 
     def cut(self, episode: Episode, start: int) -> tuple[np.ndarray, np.ndarray, float]:
-        """Frames (H+1, s, s, 3) as the model sees them, states (H+1, S) and the rate in Hz of the window from step `start` on."""
+        """Frames (H+1, s, s, 3) as the model sees them, poses (H+1, S) (see `path_of`) and the rate in Hz of the window from step `start`
+        on."""
         stride = self.stride(episode)
         steps = start + stride * np.arange(self.horizon + 1)
         frames = torch.from_numpy(np.ascontiguousarray(episode.frames(self.camera(episode), steps)))
         if frames.shape[1:3] != (self.image_size, self.image_size):
             frames = resize(frames, self.image_size)
-        return frames.numpy(), np.asarray(episode.states)[steps], episode.rate_hz / stride
+        seen_by = replace(self.robot, camera=self.camera(episode))
+        return frames.numpy(), path_of(episode, seen_by)[steps], episode.rate_hz / stride
 
     def draw(self, episodes: Sequence[Callable[[], Episode]], count: int, seed: int) -> LogWindows:
         """`count` windows, each from a random episode and from a random step of it on, as the DROID protocol draws them. Episodes that

@@ -23,8 +23,10 @@ from benchmarks.open_loop import decide_all
 from benchmarks.options import benchmark_parser, chosen, guarded, positive_int
 from benchmarks.run import Run
 from benchmarks.windows import Recorder, cached, play
+from lamplan.errors import InputError
 from lamplan.report import Results
 from lamplan.report.results import describe_device
+from lamplan.robot import RobotSpec
 
 PARTS = ("open_loop", "closed_loop")
 FILMED = 2  # episodes per closed-loop task
@@ -51,6 +53,7 @@ def main(argv: list[str] | None = None) -> None:
     closed_oracle_search, closed_oracle_episodes = SearchBudget(16, 2, 4), 0 if quick else 4
 
     sources = Sources.from_arguments(args)
+    check_frame(sources.robot)
     results = Results.begin("manipulation", args.seed, describe_device(args.device), argv, open_loop=str(search),
                             closed_loop=str(closed_search), oracle_open_loop=f"{oracle_search}, {oracle_episodes} episodes",
                             oracle_closed_loop=f"{closed_oracle_search}, {closed_oracle_episodes} episodes a task")
@@ -62,6 +65,12 @@ def main(argv: list[str] | None = None) -> None:
         for task in tasks:
             closed_loop(contenders, rows, task, args.closed_episodes or (2 if quick else 20), closed_oracle_episodes, run)
     run.finish()
+
+
+def check_frame(robot: RobotSpec) -> None:
+    """Raises InputError unless a robot's actions can be handed to the simulated arm as they are."""
+    if robot.frame != "base":
+        raise InputError(f"the simulated arm moves in its base frame; the actions of {robot.name} are in the frame of its {robot.frame}.")
 
 
 def open_loop(contenders: Contenders, rows: list[str], episodes: int, oracle_episodes: int, run: Run) -> None:

@@ -6,17 +6,14 @@ import numpy as np
 from evo.core import metrics
 from evo.core.trajectory import PosePath3D
 
+from lamplan.motion import composed
+
 WAYPOINT_M = 0.25  # RECON's unit of length: published ATE and RPE are multiples of it
 
 
 def follow(actions: np.ndarray) -> np.ndarray:
     """Poses (T, 3) [x, y (m), yaw (rad)] after each of T actions (dx, dy, dyaw in the robot's frame), from the origin."""
-    pose, poses = np.zeros(3), []
-    for dx, dy, dyaw in actions:
-        cos, sin = np.cos(pose[2]), np.sin(pose[2])
-        pose = pose + np.array([cos * dx - sin * dy, sin * dx + cos * dy, dyaw])
-        poses.append(pose)
-    return np.array(poses)
+    return composed("mobile", actions)[1:]
 
 
 def as_seen_from_start(states: np.ndarray) -> np.ndarray:

@@ -209,6 +209,8 @@ def _plan(options: argparse.Namespace) -> None:
         planner.warmup(options.deadline, obs)
     plan = planner.plan(obs, goals, deadline_s=options.deadline)
     print(plan)
+    if planner.robot.frame == "camera":
+        print(f"in the frame of {planner.robot.camera}; `RobotSpec.to_base` turns it into the base's:")
     for step, action in enumerate(plan.actions):
         print(f"step {step}: " + "  ".join(f"{name} {value:+.4f} {unit}" for name, value, unit in
                                            zip(planner.robot.names, action, planner.robot.units, strict=True)))

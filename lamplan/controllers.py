@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from lamplan.errors import CheckpointError
 from lamplan.lam import LatentActionModel
@@ -16,6 +17,7 @@ from lamplan.weights import Files, build, fingerprint, load_weights, module_fing
 
 KIND, REGRESSION = "controller", "goal regression"
 REGRESSION_FILES = Files("regression.json", "regression.safetensors")
+OLDER = {"source": {"arm": "measured", "mobile": "measured"}, "frame": {"arm": "base", "mobile": "robot"}}
 
 
 def new_controller(config: ControllerConfig, lam: LatentActionModel, spec: RobotSpec) -> Controller:
@@ -43,12 +45,13 @@ def controller_folder(robot: str | Path, checkpoint: str | Path, spec: RobotSpec
 def save_controller(controller: Controller, config: ControllerConfig, robot: str | Path, checkpoint: str | Path, spec: RobotSpec) -> Path:
     """Writes the controller beside its robot's description and returns its folder."""
     folder = controller_folder(robot, checkpoint, spec)
-    save_folder(folder, KIND, {"controller": asdict(config), "checkpoint": fingerprint(checkpoint), "camera": spec.camera}, controller)
+    save_folder(folder, KIND, {"controller": asdict(config), "checkpoint": fingerprint(checkpoint)} | _meaning(spec), controller)
     return folder
 
 
 def load_controller(robot: str | Path, checkpoint: str | Path, lam: LatentActionModel, spec: RobotSpec) -> Controller:
-    """The controller of the robot's camera for this checkpoint, frozen; refused if it was fitted to other weights or another camera."""
+    """The controller of the robot's camera for this checkpoint, frozen; refused if it was fitted to other weights, another camera or
+    actions of another meaning."""
     folder = controller_folder(robot, checkpoint, spec)
     again = fit_again(robot, checkpoint)
     if not folder.is_dir():
@@ -59,9 +62,7 @@ def load_controller(robot: str | Path, checkpoint: str | Path, lam: LatentAction
     if fields.get("checkpoint") != fingerprint(checkpoint):
         raise CheckpointError(f"the controller in {folder} was fitted to other weights than those in {checkpoint}: fit it again with "
                               f"{again}.")
-    if fields.get("camera", spec.camera) != spec.camera:  # older ones do not name theirs
-        raise CheckpointError(f"the controller in {folder} was fitted to the camera '{fields['camera']}', not '{spec.camera}': put the "
-                              f"cameras in robot.toml in their old order, or fit it again with {again}.")
+    _check_meaning(fields, spec, f"the controller in {folder}", again)
     controller = new_controller(config, lam, spec)
     load_weights(folder, controller)
     return controller.eval().requires_grad_(False)
@@ -69,24 +70,42 @@ def load_controller(robot: str | Path, checkpoint: str | Path, lam: LatentAction
 
 def save_regression(regression: GoalRegression, lam: LatentActionModel, folder: Path, spec: RobotSpec) -> None:
     """Writes a robot's goal regression into its controller's folder."""
-    fields = {"regression": asdict(lam.config.inverse_dynamics), "encoder": module_fingerprint(lam.encoder), "camera": spec.camera}
+    fields = {"regression": asdict(lam.config.inverse_dynamics), "encoder": module_fingerprint(lam.encoder)} | _meaning(spec)
     save_folder(folder, REGRESSION, fields, regression, REGRESSION_FILES)
 
 
 def load_regression(robot: str | Path, checkpoint: str | Path, lam: LatentActionModel, spec: RobotSpec) -> GoalRegression:
-    """The goal regression of the robot's camera, frozen; refused if it was fitted to the features of another encoder."""
+    """The goal regression of the robot's camera, frozen; refused if it was fitted to the features of another encoder, another camera or
+    actions of another meaning."""
     folder, again = controller_folder(robot, checkpoint, spec), fit_again(robot, checkpoint)
     if not has_regression(robot, checkpoint, spec):
         raise CheckpointError(f"{spec.name} has no goal regression for the checkpoint '{Path(checkpoint).resolve().name}' and the camera "
                               f"'{spec.camera}' (looked for {REGRESSION_FILES.config} in {folder}): fit one with {again}, or plan without.")
     fields = read_config(folder, REGRESSION, REGRESSION_FILES)
     config = build(InverseDynamicsConfig, fields.get("regression"), folder / REGRESSION_FILES.config)
-    if fields.get("encoder") != module_fingerprint(lam.encoder) or fields.get("camera") != spec.camera:
-        raise CheckpointError(f"the goal regression in {folder} was fitted to another encoder than that of {checkpoint}, or to another "
-                              f"camera than '{spec.camera}': fit it again with {again}.")
+    if fields.get("encoder") != module_fingerprint(lam.encoder):
+        raise CheckpointError(f"the goal regression in {folder} was fitted to another encoder than that of {checkpoint}: fit it again with "
+                              f"{again}.")
+    _check_meaning(fields, spec, f"the goal regression in {folder}", again)
     regression = _regression(config, lam, spec)
     load_weights(folder, regression, REGRESSION_FILES)
     return regression.eval().requires_grad_(False)
+
+
+def _meaning(spec: RobotSpec) -> dict[str, str]:
+    """What is seen and what an action is, for which alone a fit is good."""
+    return {"camera": spec.camera, "source": spec.source, "frame": spec.frame}
+
+
+def _check_meaning(fields: dict[str, Any], spec: RobotSpec, what: str, again: str) -> None:
+    if fields.get("camera", spec.camera) != spec.camera:  # older ones do not name theirs
+        raise CheckpointError(f"{what} was fitted to the camera '{fields['camera']}', not '{spec.camera}': put the "
+                              f"cameras in robot.toml in their old order, or fit it again with {again}.")
+    for key, now in (("source", spec.source), ("frame", spec.frame)):
+        # Older ones do not name theirs, which are measured and in the frame of the robot itself.
+        if (then := fields.get(key, OLDER[key][spec.kind])) != now:
+            raise CheckpointError(f"{what} was fitted to actions of {key} '{then}', but robot.toml says '{now}': set "
+                                  f"that back, or fit it again with {again}.")
 
 
 def has_regression(robot: str | Path, checkpoint: str | Path, spec: RobotSpec) -> bool:

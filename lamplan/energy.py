@@ -19,7 +19,7 @@ from lamplan.controllers import load_controller
 from lamplan.costs import GoalCost, Goals
 from lamplan.errors import DataError
 from lamplan.lam import LatentActionModel
-from lamplan.logs import Episode, episodes_of
+from lamplan.logs import Episode, episodes_of, path_of
 from lamplan.report.bootstrap import bootstrap_mean
 from lamplan.report.energy import plot_energy
 from lamplan.robot import RobotSpec
@@ -124,8 +124,8 @@ def energy_check(log: Path, robot: Path, checkpoint: Path, out: Path, *, episode
                  camera: str | None = None) -> EnergyReport:
     """Costs of actions around the true one, on moments of episodes that `lamplan fit` holds out, as a planner sees them.
 
-    The true action is the measured motion between two moments as many steps apart as one imagined step of the model may stand for
-    (a planner's greatest stride), or as the log has. At most `episodes` pairs of moments; of a log with fewer held-out episodes,
+    The true action is the robot's motion (see `path_of`) between two moments as many steps apart as one imagined step of the model may
+    stand for (a planner's greatest stride), or as the log has. At most `episodes` pairs of moments; of a log with fewer held-out episodes,
     several of each. Writes `out/energy.png`. Raises DataError where the log is not of this robot.
     """
     lam, spec = LatentActionModel.load(checkpoint), RobotSpec.load(robot, camera)
@@ -147,7 +147,7 @@ def energy_of(dynamics: Dynamics, spec: RobotSpec, chosen: Sequence[Episode], st
     offsets = np.linspace(-reach, reach, CURVE, axis=1)
     pairs = [(a, b) for b in range(3) for a in range(b)]
     for episode, t in tqdm(moments, desc=f"energy of {spec.name}", unit="pair", dynamic_ncols=True):
-        true = spec.differences(np.asarray(episode.states)[[t, t + steps]])[0]
+        true = spec.differences(path_of(episode, spec)[[t, t + steps]])[0]
         drawn = rng.uniform(spec.low * steps, spec.high * steps, (RANDOM, spec.action_dim))
         images = torch.from_numpy(np.ascontiguousarray(episode.frames(spec.camera, np.array([t, t + steps]))))
         costs.append(_costs(dynamics, dynamics.encode(images.to(dynamics.device)), _candidates(true, drawn, offsets, pairs, reach)))

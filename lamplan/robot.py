@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import tomllib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
-from scipy.spatial.transform import Rotation
 
 from lamplan.errors import InputError
+from lamplan.motion import Kind, differences, turned
 
-KINDS = ("arm", "mobile")
+Source = Literal["measured", "commanded"]
+FRAMES = {"arm": ("base", "camera"), "mobile": ("robot",)}
 STATE_DIM = {"arm": 7, "mobile": 3}
+ROTATION_DIGITS = 5e-3  # how far typed entries of a rotation matrix may be rounded
 
 
 @dataclass(frozen=True)
@@ -25,10 +27,14 @@ class RobotSpec:
     world frame, action [dx, dy (m), dyaw (rad)] in the robot's frame at t. `low` and `high` (A) limit every action, `change` (A),
     where it is given, how much it may differ from the one before. The workspace, of arms alone, is a box (3) for x, y, z.
     `camera` is the one of the robot's `cameras` that is looked through here; each has a controller of its own.
+
+    An arm's actions may be said in the axes of that camera instead (`frame` "camera"): `axes` has those axes in the base frame by camera,
+    as the columns of (3, 3), where a log does not say, and `to_base` turns the actions back. States stay in the base frame.
+    `source` says what counts as an action in a log: the motion measured between its states, or the commands.
     """
 
     name: str
-    kind: Literal["arm", "mobile"]
+    kind: Kind
     rate_hz: float
     frame: str
     camera: str
@@ -42,6 +48,8 @@ class RobotSpec:
     workspace_high: np.ndarray | None = None
     change: np.ndarray | None = None
     cameras: tuple[str, ...] = ()
+    source: Source = "measured"
+    axes: dict[str, np.ndarray] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.cameras:
@@ -65,11 +73,24 @@ class RobotSpec:
         return np.clip(actions, self.low, self.high)
 
     def differences(self, states: np.ndarray) -> np.ndarray:
-        """Actions (T-1, A) that led from each state to the next one, from states (T, S); see the class for the units."""
+        """Actions (T-1, A) that led from each state to the next one, from states (T, S) and in their axes; see the class for the units."""
         states = np.asarray(states, dtype=np.float64)
         if states.ndim != 2 or states.shape[1] != self.state_dim:
             raise InputError(f"states of a robot of kind '{self.kind}' have shape (T, {self.state_dim}), found {states.shape}.")
         return differences(self.kind, states)
+
+    def to_base(self, actions: np.ndarray, axes: np.ndarray | None = None) -> np.ndarray:
+        """Actions (..., A) of a plan as the robot is told them: those in the axes of its camera turned into the base frame's.
+
+        axes: (3, 3), the camera's in the base frame as columns, where it does not stand as robot.toml says. InputError where neither tells.
+        """
+        if self.frame != "camera":
+            return actions
+        axes = self.axes.get(self.camera) if axes is None else rotation(axes, "axes")
+        if axes is None:
+            raise InputError(f"the actions of {self.name} are in the frame of {self.camera}, and robot.toml does not say how it stands: "
+                             f"give `axes`, or add {self.camera} to [extrinsics].")
+        return turned(np.asarray(actions, dtype=np.float64), axes)
 
     def split(self, displacement: np.ndarray, steps: int) -> np.ndarray:
         """The action (..., A) that, taken `steps` times, leads by `displacement` (..., A), itself an action; where the limits
@@ -119,8 +140,12 @@ class RobotSpec:
 def _from_table(table: dict[str, Any]) -> RobotSpec:
     action, prior, box = table["action"], table["prior"], table.get("workspace")
     kind, names = table["kind"], tuple(action["names"])
-    if kind not in KINDS:
-        raise ValueError(f"kind is '{kind}', expected one of {', '.join(KINDS)}.")
+    if kind not in FRAMES:
+        raise ValueError(f"kind is '{kind}', expected one of {', '.join(FRAMES)}.")
+    if (frame := table["frame"]) not in FRAMES[kind]:
+        raise ValueError(f"frame is '{frame}'; actions of a robot of kind '{kind}' are in the frame of its {' or '.join(FRAMES[kind])}.")
+    if (source := action.get("source", "measured")) not in get_args(Source):
+        raise ValueError(f"'source' is '{source}', expected one of {', '.join(get_args(Source))}.")
     width, units = (7 if kind == "arm" else 3), tuple(action["units"])
     if len(names) != width or len(units) != width:
         raise ValueError(f"a robot of kind '{kind}' has {width} action names and units, found {len(names)} names and {len(units)} units.")
@@ -140,12 +165,20 @@ def _from_table(table: dict[str, Any]) -> RobotSpec:
         corners = [np.asarray(box[key], dtype=np.float64) for key in ("low", "high")]
         if kind != "arm" or any(corner.shape != (3,) for corner in corners) or not (corners[0] < corners[1]).all():
             raise ValueError("[workspace] is for arms: 'low' and 'high' hold x, y and z in metres, each low below its high.")
+    if box is not None and frame == "camera":
+        raise ValueError("[workspace] is a box in the base frame, and actions in the camera's frame cannot be kept in it axis by axis; "
+                         "leave it out, or plan in the frame 'base'.")
     cameras = (table["camera"],) if isinstance(table["camera"], str) else tuple(table["camera"])
     # The name of any but the first is that of a folder as well.
     if not cameras or len(set(cameras)) < len(cameras) or any(Path(str(name)).name != name or name in ("", "..") for name in cameras[1:]):
         raise ValueError(f"'camera' is the name of a camera in the robot's logs, or a list of different ones; found {table['camera']!r}.")
+    stands = table.get("extrinsics", {})
+    if stands and (frame != "camera" or not set(stands) <= set(cameras)):
+        raise ValueError(f"[extrinsics] says, for frame = 'camera', how the cameras {', '.join(cameras)} stand; found frame '{frame}' and "
+                         f"{', '.join(stands)}.")
     return RobotSpec(
-        name=str(table["name"]), kind=kind, rate_hz=float(table["rate_hz"]), frame=str(table["frame"]), camera=cameras[0], cameras=cameras,
+        name=str(table["name"]), kind=kind, rate_hz=float(table["rate_hz"]), frame=frame, camera=cameras[0], cameras=cameras, source=source,
+        axes={camera: rotation(matrix, f"[extrinsics] {camera}") for camera, matrix in stands.items()},
         names=names, units=units, low=vectors["low"], high=vectors["high"],
         prior_mean=vectors["mean"], prior_std=vectors["std"],
         workspace_low=None if box is None else np.asarray(box["low"], dtype=np.float64),
@@ -154,38 +187,26 @@ def _from_table(table: dict[str, Any]) -> RobotSpec:
     )
 
 
+def rotation(matrix: Any, what: str) -> np.ndarray:
+    """The matrix (3, 3), made exactly orthogonal. Raises InputError, which begins with `what`, unless it is a rotation to three digits."""
+    try:
+        found = np.asarray(matrix, dtype=np.float64)
+    except (TypeError, ValueError):
+        found = np.empty(0)
+    if found.shape == (3, 3) and np.isfinite(found).all():
+        left, _, right = np.linalg.svd(found)
+        if np.linalg.det(found) > 0 and np.abs(left @ right - found).max() < ROTATION_DIGITS:
+            return np.asarray(left @ right)
+    raise InputError(f"{what} must be a rotation matrix (3, 3), whose columns are the camera's axes in the base frame; found "
+                     f"{np.array2string(found, separator=', ', threshold=9)}.")
+
+
 def robot_folder(name: str) -> Path:
     """The folder of a robot, given itself or by its name under `controllers/`. Raises InputError when it holds no `robot.toml`."""
     for folder in (Path(name), Path("controllers") / name):
         if (folder / "robot.toml").is_file():
             return folder
     raise InputError(f"no robot '{name}': expected a folder that holds a robot.toml, or the name of one under controllers/.")
-
-
-def differences(kind: Literal["arm", "mobile"], states: np.ndarray) -> np.ndarray:
-    """Actions (T-1, A) of a robot of some kind that led from each of the states (T, S) to the next one; see `RobotSpec`."""
-    return arm_motion(states[:-1], states[1:]) if kind == "arm" else _mobile_differences(states)
-
-
-def arm_motion(before: np.ndarray, after: np.ndarray) -> np.ndarray:
-    """Actions (T, 7) of an arm that lead from states (T, 7) to states (T, 7); see `RobotSpec` for the units."""
-    turned = (Rotation.from_euler("xyz", after[:, 3:6]) * Rotation.from_euler("xyz", before[:, 3:6]).inv()).as_euler("xyz")
-    return np.concatenate([after[:, :3] - before[:, :3], turned, after[:, 6:7] - before[:, 6:7]], axis=1)
-
-
-def mobile_arc(speed_m_s: np.ndarray, turn_rad_s: np.ndarray, seconds: float) -> np.ndarray:
-    """Actions (T, 3) of a mobile robot that drives at steady speeds (T,) and turns at steady rates (T,) for some seconds."""
-    length, turn = speed_m_s * seconds, turn_rad_s * seconds
-    # The chord of an arc: sin(turn) / turn and (1 - cos(turn)) / turn, which stay right for a straight line.
-    return np.stack([length * np.sinc(turn / np.pi), length * np.sinc(turn / 2 / np.pi) * np.sin(turn / 2), turn], axis=1)
-
-
-def _mobile_differences(states: np.ndarray) -> np.ndarray:
-    step, yaw = np.diff(states[:, :2], axis=0), states[:-1, 2]
-    forward = np.cos(yaw) * step[:, 0] + np.sin(yaw) * step[:, 1]
-    left = -np.sin(yaw) * step[:, 0] + np.cos(yaw) * step[:, 1]
-    turned = (np.diff(states[:, 2]) + np.pi) % (2 * np.pi) - np.pi
-    return np.stack([forward, left, turned], axis=1)
 
 
 def _arc_step(pose: np.ndarray, steps: int) -> np.ndarray:

@@ -11,6 +11,7 @@ from PIL import Image
 from lamplan import LatentActionModel
 from lamplan.cli import main
 from tests import tiny
+from tests.benchmarks.untrained import checkpoint_and_robot, in_camera_frame
 from tests.models.test_networks import LAM
 
 
@@ -77,6 +78,16 @@ def test_damaged_checkpoints(tmp_path: Path, checkpoint: Path, capsys: pytest.Ca
     fails(capsys, plan, "not valid JSON")
     (checkpoint / "config.json").unlink()
     fails(capsys, plan, "no config.json")
+
+
+def test_a_plan_in_the_cameras_frame_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Image.new("RGB", (32, 32)).save(picture := tmp_path / "now.png")
+    for name, change in (("camera", in_camera_frame), ("base", str)):
+        (tmp_path / name).mkdir()
+        home = checkpoint_and_robot(tmp_path / name, "panda", change)
+        assert main(["plan", *[str(picture)] * 2, "--robot", str(home), "--checkpoint", str(tmp_path / name / "checkpoint"),
+                     "--samples", "4", "--iterations", "1"]) == 0
+        assert ("in the frame of exterior_image" in capsys.readouterr().out) == (name == "camera")
 
 
 def test_missing_robot_image_and_log(tmp_path: Path, checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -83,6 +85,19 @@ def test_a_drift_moves_the_minimum_beside_it_by_as_much(tmp_path: Path) -> None:
     row = found.planes[0, 1].mean(0)
     least = np.unravel_index(row.argmin(), row.shape)
     assert least[0] < PLANE // 2 and least[1] < PLANE // 2
+
+
+@pytest.mark.parametrize("source", ["commanded", "measured"])
+def test_the_true_action_is_the_one_that_counts_for_the_robot(source: Literal["measured", "commanded"], tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    states = np.zeros((10, 7))
+    states[:, 0] = 0.09 * np.arange(10) + 0.001 * rng.normal(size=10)
+    commands = np.concatenate([np.diff(states, axis=0), np.zeros((1, 7))])
+    lagging = Episode(states / 3, commands, 4.0, (PANDA.camera,), "episode 0", lambda camera, at: _pictures(at))
+    found = energy_of(Point(states), replace(PANDA, source=source), [lagging], 2, tmp_path, count=4, seed=0)
+    assert (found.axes[0].verdict == "at the true action") == (source == "commanded")
+    # The measured motion is 0.06 m, a third of what the world needs; farther than 0.1 m beside it is not looked.
+    assert found.axes[0].offset[0] == pytest.approx(0 if source == "commanded" else 0.1, abs=1e-6)
 
 
 def test_a_model_that_ignores_actions_has_no_minimum(tmp_path: Path) -> None:

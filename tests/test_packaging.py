@@ -11,11 +11,12 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 # What each room of the library may import, beside itself. `logs` know no model, `models` no file format, `search` neither.
-PLAIN = {"errors", "robot"}
+PLAIN = {"errors", "motion", "robot"}
 MODEL = {"errors", "weights", "latents", "models", "lam"}
 ROOMS = {
     "errors": set(),
-    "robot": {"errors"},
+    "motion": set(),
+    "robot": {"errors", "motion"},
     "weights": {"errors"},
     "files": set(),
     "video": {"errors", "files"},
@@ -46,7 +47,7 @@ ROOMS = {
 # The face of the package gathers what a user imports; the command line may use everything.
 OPEN = {"__init__", "cli", "commands", "__main__"}
 # What reads or means an action: pretraining must not know it. Fitting a controller is what actions are for.
-ACTION_ROOMS = ("lamplan.logs", "lamplan.robot")
+ACTION_ROOMS = ("lamplan.logs", "lamplan.motion", "lamplan.robot")
 FITTING = {"lamplan.train.controller", "lamplan.train.goal_regression", "lamplan.train.labelled", "lamplan.train.verdict"}
 
 

@@ -148,6 +148,55 @@ def test_a_wrong_description_is_named(tmp_path, old, new, message):
     assert str(path) in str(caught.value)
 
 
+ARM = (GOOD.replace('"mobile"', '"arm"').replace('"robot"', '"camera"').replace('["dx", "dy", "dyaw"]', str([*"abcdefg"]))
+       .replace('["m", "m", "rad"]', '["m", "m", "m", "rad", "rad", "rad", "1"]').replace("[-1, -1, -1]", str([-1] * 7))
+       .replace("[1, 1, 1]", str([1] * 7)).replace("[0, 0, 0]", str([0] * 7)))
+STANDS = "[extrinsics]\nfront_image = [[0, 0, -1], [1, 0, 0], [0, -1, 0.0]]\n"
+
+
+def loaded(text, folder):
+    (folder / "robot.toml").write_text(text)
+    return RobotSpec.load(folder)
+
+
+def test_an_arm_whose_actions_are_in_its_cameras_frame_is_told_them_in_the_bases(tmp_path):
+    arm = loaded(ARM + STANDS, tmp_path)
+    ahead = np.array([[0.0, 0, 0.1, 0, 0, 0.2, 1.0]])  # along the camera's z, and about it: the base's -x
+    np.testing.assert_allclose(arm.to_base(ahead), [[-0.1, 0, 0, -0.2, 0, 0, 1.0]], atol=1e-12)
+    np.testing.assert_allclose(arm.to_base(ahead[None, 0], np.eye(3)), ahead, atol=1e-12)
+    plan = np.random.default_rng(0).uniform(-1, 1, (2, 3, 7))
+    np.testing.assert_allclose(arm.to_base(plan)[1, 2], arm.to_base(plan[1, 2]), atol=1e-12)
+    with pytest.raises(InputError, match="axes must be a rotation matrix"):
+        arm.to_base(ahead, 2 * np.eye(3))
+    with pytest.raises(InputError, match=r"frame of front_image, .* add front_image to \[extrinsics\]"):
+        loaded(ARM, tmp_path).to_base(ahead)
+    here = loaded(ARM.replace('"camera"', '"base"'), tmp_path)
+    assert here.to_base(ahead) is ahead and here.source == "measured"
+
+
+def test_a_rounded_rotation_is_made_exact(tmp_path):
+    rounded = STANDS.replace("[[0, 0, -1], [1, 0, 0], [0, -1, 0.0]]", "[[0.707, -0.707, 0], [0.707, 0.707, 0], [0, 0, 1]]")
+    axes = loaded(ARM + rounded, tmp_path).axes["front_image"]
+    np.testing.assert_allclose(axes @ axes.T, np.eye(3), atol=1e-12)
+
+
+@pytest.mark.parametrize(("text", "message"), [
+    (GOOD.replace('"robot"', '"base"'), "frame is 'base'; actions of a robot of kind 'mobile' are in the frame of its robot"),
+    (ARM.replace('"camera"', '"hand"'), "frame is 'hand'; .* of its base or camera"),
+    (GOOD.replace("low =", 'source = "wished"\nlow =', 1), "'source' is 'wished', expected one of measured, commanded"),
+    (ARM + "[workspace]\nlow = [0, 0, 0]\nhigh = [1, 1, 1]\n", "cannot be kept in it axis by axis"),
+    (ARM.replace('"camera"', '"base"') + STANDS, "found frame 'base'"),
+    (ARM + STANDS.replace("front_image", "roof_image"), "how the cameras front_image stand; .* roof_image"),
+    (ARM + STANDS.replace("[0, -1, 0.0]", "[0, 1, 0.0]"), r"\[extrinsics\] front_image must be a rotation matrix"),
+    (ARM + STANDS.replace(", [0, -1, 0.0]", ""), r"\[extrinsics\] front_image must be a rotation matrix \(3, 3\)"),
+    (ARM + "[extrinsics]\nfront_image = [0.3, 0.5, 0.4, -2.0, 0.1, -2.2]\n", "must be a rotation matrix"),
+])
+def test_a_wrong_frame_or_source_is_named(tmp_path, text, message):
+    with pytest.raises(InputError, match=message) as caught:
+        loaded(text, tmp_path)
+    assert str(tmp_path / "robot.toml") in str(caught.value)
+
+
 def test_no_description_is_named(tmp_path):
     with pytest.raises(InputError, match="no robot description"):
         RobotSpec.load(tmp_path / "absent")

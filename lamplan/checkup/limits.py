@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 
 from lamplan.checkup.finding import Section
 from lamplan.checkup.survey import AXES, Survey
-from lamplan.logs.check import COMMAND_MARGIN, MOTION_MARGIN, RATE_TOLERANCE, outside
+from lamplan.errors import DataError
+from lamplan.logs.check import moves_of, outside
 from lamplan.logs.episode import Episode
+from lamplan.logs.rate import at_rate, rate_advice
 from lamplan.robot import RobotSpec
 
 # No arm's hand and no robot on wheels that this library plans for moves faster.
@@ -55,9 +55,12 @@ def check_robot(survey: Survey, robot: RobotSpec) -> Section:
                             "name one of these in robot.toml", episode.source)
             break
     for episode in survey.episodes:
-        if episode.rate_hz > robot.rate_hz * (1 + RATE_TOLERANCE):
-            episode = episode.resampled(robot.rate_hz)
-        _ranges(episode, robot, section)
+        if rate_advice(episode.rate_hz, robot) is None:  # any other rate is trouble of its own, in check_steps
+            try:
+                _ranges(at_rate(episode, robot), robot, section)
+            except DataError as error:  # what is missing in one episode is missing in most
+                section.trouble("actions", str(error))
+                break
     if robot.workspace_low is not None and robot.workspace_high is not None:
         places = np.concatenate([episode.states[:, :3] for episode in survey.episodes])
         share = float(((places < robot.workspace_low) | (places > robot.workspace_high)).any(axis=1).mean())
@@ -69,18 +72,11 @@ def check_robot(survey: Survey, robot: RobotSpec) -> Section:
 
 
 def _ranges(episode: Episode, robot: RobotSpec, section: Section) -> None:
-    for what, values, margin in _moves(episode, robot):
+    for what, values, margin in moves_of(episode, robot):
         beyond = outside(values, robot, margin)
         for axis in np.unique(beyond[:, 1]).tolist():
             steps = beyond[beyond[:, 1] == axis, 0]
             step = int(steps[np.abs(values[steps, axis]).argmax()])
-            found = f"{what} {robot.names[axis]} is {values[step, axis]:.3g} {robot.units[axis]} ({len(steps)} such steps)"
+            found = f"the {what} {robot.names[axis]} is {values[step, axis]:.3g} {robot.units[axis]} ({len(steps)} such steps)"
             section.trouble("limits", found, f"{robot.low[axis]:g} to {robot.high[axis]:g}",
                             "check units and rate, or widen the limits in robot.toml", episode.source, step)
-
-
-def _moves(episode: Episode, robot: RobotSpec) -> Iterator[tuple[str, np.ndarray, float]]:
-    if episode.actions is not None:
-        yield "the command", episode.actions, COMMAND_MARGIN
-    if len(episode) > 1:
-        yield "the measured motion", robot.differences(episode.states), MOTION_MARGIN

@@ -15,7 +15,7 @@ from lamplan.checkup.suggest import limits, suggest
 from lamplan.checkup.survey import AXES, UNITS
 from lamplan.checkup.text import axis_grid, grouped
 from lamplan.errors import LamplanError
-from lamplan.logs.check import RATE_TOLERANCE
+from lamplan.logs.rate import same_rate
 from lamplan.report.html import figure, grid, write_page
 from lamplan.report.log_plots import action_histograms, lag_curve, time_steps, trajectories
 from lamplan.report.panels import side_by_side
@@ -71,8 +71,9 @@ def draw(found: Checkup, folder: Path, robot: RobotSpec | None) -> list[Path]:
         f"state {axis}" for axis in range(min(survey.width, 8))]
     paths = [trajectories(times, names, folder / "states over time.png")]
     if kind and len(survey.motion):
-        # A robot's limits are those of its own steps.
-        fits = robot is not None and robot.kind == kind and abs(survey.episodes[0].rate_hz / robot.rate_hz - 1) < RATE_TOLERANCE
+        # A robot's limits are those of its own steps, and in its own frame, while motion and commands are drawn as they are in the log.
+        fits = (robot is not None and robot.kind == kind and robot.frame != "camera"
+                and same_rate(survey.episodes[0].rate_hz, robot.rate_hz))
         spec = robot if fits else None
         ends = limits(survey.motion, survey.commands, kind) if spec is None else (spec.low, spec.high)
         whose = "suggested" if spec is None else "robot"

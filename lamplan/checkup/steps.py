@@ -6,7 +6,7 @@ import numpy as np
 
 from lamplan.checkup.finding import Section
 from lamplan.checkup.survey import Survey
-from lamplan.logs.check import RATE_TOLERANCE
+from lamplan.logs.rate import RATE_TOLERANCE, rate_advice, same_rate
 from lamplan.robot import RobotSpec
 
 # A window of the planner's usual horizon, 3 actions, has 4 frames.
@@ -95,11 +95,12 @@ def _headers(survey: Survey, section: Section) -> None:
 
 
 def _against(survey: Survey, robot: RobotSpec, section: Section) -> None:
-    slow = [episode for episode in survey.episodes if episode.rate_hz < robot.rate_hz * (1 - RATE_TOLERANCE)]
-    fast = [episode for episode in survey.episodes if episode.rate_hz > robot.rate_hz * (1 + RATE_TOLERANCE)]
-    if slow:
-        section.trouble("rate", f"recorded at {slow[0].rate_hz:g} Hz", f"{robot.rate_hz:g} Hz, at which {robot.name} acts",
-                        "record at that rate, or lower rate_hz in robot.toml", slow[0].source)
-    if fast:
-        section.note("rate", f"recorded at {fast[0].rate_hz:.4g} Hz while {robot.name} acts at {robot.rate_hz:g} Hz",
-                     advice=f"its motion is judged between the steps nearest to every {1 / robot.rate_hz:g} s", where=fast[0].source)
+    others = [episode for episode in survey.episodes if not same_rate(episode.rate_hz, robot.rate_hz)]
+    unfit = [(episode, advice) for episode in others if (advice := rate_advice(episode.rate_hz, robot))]
+    if unfit:
+        episode, advice = unfit[0]
+        section.trouble("rate", f"recorded at {episode.rate_hz:g} Hz", f"{robot.rate_hz:g} Hz, at which {robot.name} acts", advice,
+                        episode.source)
+    elif others:
+        section.note("rate", f"recorded at {others[0].rate_hz:.4g} Hz while {robot.name} acts at {robot.rate_hz:g} Hz",
+                     advice=f"it is read at the steps nearest to every {1 / robot.rate_hz:g} s", where=others[0].source)

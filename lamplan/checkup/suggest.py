@@ -12,7 +12,9 @@ from lamplan.checkup.examine import Checkup, examine
 from lamplan.checkup.survey import AXES, UNITS
 from lamplan.errors import DataError, InputError
 from lamplan.logs.check import MOTION_MARGIN
-from lamplan.robot import RobotSpec, differences
+from lamplan.logs.rate import FASTER, fast_enough, same_rate
+from lamplan.motion import differences
+from lamplan.robot import RobotSpec
 
 # Limits: this much beyond what 99 % of the steps did, and as far as the largest of them unless that is an outlier, several times as large.
 MARGIN, ROBUST, OUTLIER = 1.2, 0.99, 3.0
@@ -38,9 +40,10 @@ def suggest(found: Checkup, name: str, camera: str | None = None, rate_hz: float
     if camera is not None and camera not in cameras:
         raise InputError(f"{survey.name} has no camera '{camera}'; it has {', '.join(cameras) or 'none'}.")
     own_hz = float(np.median([episode.rate_hz for episode in survey.episodes]))
-    if rate_hz is not None and not 0 < rate_hz <= own_hz * 1.02:
-        raise InputError(f"--rate is {rate_hz:g} Hz, but {survey.name} was recorded at {own_hz:.4g} Hz; give that rate or a lower one.")
-    whole = rate_hz is None or abs(rate_hz / own_hz - 1) < 0.02
+    if rate_hz is not None and not (rate_hz > 0 and (same_rate(own_hz, rate_hz) or fast_enough(own_hz, rate_hz))):
+        raise InputError(f"--rate is {rate_hz:g} Hz, but {survey.name} was recorded at {own_hz:.4g} Hz; give that rate, or "
+                         f"{own_hz / FASTER:.4g} or less.")
+    whole = rate_hz is None or same_rate(own_hz, rate_hz)
     rate_hz = _round_rate(own_hz) if whole or rate_hz is None else rate_hz
     episodes = survey.episodes if whole else [episode.resampled(rate_hz) for episode in survey.episodes]
     motion = np.concatenate([differences(survey.kind, episode.states) for episode in episodes if len(episode) > 1]

@@ -16,7 +16,8 @@ from lamplan.checkup.finding import Section
 from lamplan.errors import LamplanError
 from lamplan.logs.episode import Episode
 from lamplan.logs.open import format_of
-from lamplan.robot import STATE_DIM, differences
+from lamplan.motion import differences
+from lamplan.robot import STATE_DIM
 
 # Episodes of a larger log whose numbers are read, evenly spread over it.
 EPISODES_READ = 1_000

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.spatial.transform import Rotation
 
 from lamplan.errors import DataError
 from lamplan.logs.clock import rate_of
@@ -21,11 +22,12 @@ from lamplan.logs.episode import Episode
 from lamplan.logs.film import header_hz, read_frames
 from lamplan.logs.folders import a_few, episodes_at
 from lamplan.logs.hdf5 import column, group_at, numbers, open_hdf5
-from lamplan.robot import arm_motion
+from lamplan.motion import arm_motion
 
 NAME = "raw DROID (an episode's folder with trajectory.h5 and recordings/MP4, or a folder of such folders)"
 TRAJECTORY = "trajectory.h5"
 CONTROL_HZ = 15.0
+EXTRINSICS = "observation/camera_extrinsics"
 ROLES = {"ext1": "exterior_1_left", "ext2": "exterior_2_left", "wrist": "wrist_left"}
 MAX_METADATA_BYTES = 2**22
 
@@ -58,7 +60,7 @@ def _episode(path: Path) -> Episode:
     films = _films(path.parent, where)
     return Episode(states, None if wanted is None else arm_motion(states, wanted), rate_hz, tuple(films), where,
                    partial(_frames, films, len(states)), "panda", times_s, stated_hz=None if times_s is None else CONTROL_HZ,
-                   video_hz=partial(_video_hz, films))
+                   video_hz=partial(_video_hz, films), axes=partial(_axes, path, films))
 
 
 def poses_in(group: Any, key: str, where: str) -> np.ndarray:
@@ -110,6 +112,21 @@ def _serial(table: dict[str, Any], role: str) -> str | None:
 
 def _video_hz(films: dict[str, Path]) -> dict[str, float]:
     return {camera: header_hz(path) for camera, path in films.items()}
+
+
+def _axes(path: Path, films: dict[str, Path], camera: str) -> np.ndarray | None:
+    """By the calibration that DROID keeps for every step: the camera's pose in the base frame, as the robot's."""
+    if camera not in films:
+        return None
+    where, name = str(path), f"{films[camera].stem}_left"
+    with open_hdf5(path) as file:
+        group = group_at(file, EXTRINSICS, where)
+        poses = None if group is None else numbers(group, name, where)
+    if poses is None:
+        return None
+    if poses.shape[1] != 6:
+        raise DataError(f"{where}: '{EXTRINSICS}/{name}' must hold poses (T, 6), xyz and Euler angles; found {poses.shape}.")
+    return Rotation.from_euler("xyz", poses[:, 3:]).as_matrix()
 
 
 def _frames(films: dict[str, Path], count: int, camera: str, steps: np.ndarray) -> np.ndarray:

@@ -13,19 +13,25 @@ Read = Callable[[str, np.ndarray], np.ndarray]
 """Images (K, H, W, 3) of a camera at the steps (K,)."""
 
 
+def _unknown(camera: str) -> None:
+    """How the cameras stood, in a log that does not say."""
+
+
 @dataclass(frozen=True)
 class Episode:
     """One recorded run of a robot: T steps at `rate_hz`, step t holding what was seen and what was then commanded.
 
     states:   (T, S) float64, as `RobotSpec` defines them (metres, radians).
-    actions:  (T, A) float64, the commands; `actions[t]` was executed between steps t and t+1. None where they were not
-              recorded, or were given at another rate: what the robot did is then all that is known.
+    actions:  (T, A) float64, the commands, an arm's in the base frame; `actions[t]` was executed between steps t and t+1. None where they
+              were not recorded, or were given at another rate: what the robot did is then all that is known.
     cameras:  names of the cameras, such as `exterior_image`.
     source:   where it was read, for messages: `FILE: demo_3`.
     read:     gives the images of a camera at some steps; called by `frames`, so that a log of any length opens without its images.
     times_s:  (T,) seconds by the recording's own clock, increasing; None where only the rate is known.
     stated_hz: the rate that the log's header or its format states beside such a clock, which is believed where they differ.
     video_hz: gives the rates in the headers of the video files by camera; never used for reading, only to be reported.
+    axes:     gives how a camera stood at every recorded step: (n, 3, 3), whose columns are its axes in the base frame; None where the
+              log does not say.
     """
 
     states: np.ndarray = field(repr=False)
@@ -38,6 +44,7 @@ class Episode:
     times_s: np.ndarray | None = field(default=None, repr=False)
     stated_hz: float | None = None
     video_hz: Callable[[], dict[str, float]] = field(default=dict, repr=False)
+    axes: Callable[[str], np.ndarray | None] = field(default=_unknown, repr=False)
 
     def __len__(self) -> int:
         return len(self.states)
@@ -57,7 +64,8 @@ class Episode:
     def resampled(self, rate_hz: float) -> Episode:
         """The episode at a lower rate: at every 1 / rate_hz seconds the step recorded nearest to it, by the log's own clock.
 
-        Commands that lasted a shorter step mean nothing at the new rate and are dropped; the motion between the states remains.
+        Commands that lasted a shorter step are dropped: a robot lags behind them and does less than their sum, so that nothing tells what a
+        longer one would have been. The motion between the states remains.
         Raises InputError where the log is slower than `rate_hz`.
         """
         if abs(rate_hz / self.rate_hz - 1) < 1e-6:

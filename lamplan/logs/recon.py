@@ -15,7 +15,7 @@ from lamplan.logs.episode import Episode
 from lamplan.logs.folders import a_few, episodes_at
 from lamplan.logs.hdf5 import child, column, encoded_at, encoded_set, group_at, holds, numbers, open_hdf5
 from lamplan.logs.parts import check_lengths, stack_images
-from lamplan.robot import mobile_arc
+from lamplan.motion import mobile_arc
 
 NAME = "RECON (a file ending in .hdf5 with jackal/position and images/rgb_left, or a folder of such files)"
 PATTERN = "*.hdf5"

@@ -11,16 +11,15 @@ from lamplan.errors import DataError
 from lamplan.logs.check import check_limits
 from lamplan.logs.episode import Episode
 from lamplan.logs.open import open_log
+from lamplan.logs.rate import at_rate
 from lamplan.robot import RobotSpec
 
-FASTER = 2.0
-"""From so many times the robot's rate on, the frame nearest to a step's time lies within a quarter of a step of it."""
 LEFT_OUT = 0.05
 """More than this share of episodes that are not the robot's is no accident: the whole log is at fault then."""
 
 
 def episodes_of(logs: Sequence[Path], spec: RobotSpec) -> list[Episode]:
-    """The episodes of all logs, at the robot's rate: those at least FASTER times as fast are resampled.
+    """The episodes of all logs, at the robot's rate (see `at_rate`).
 
     An episode that `check_limits` refuses (a collision, a slip) is named and left out. DataError where that is true of more than the
     share LEFT_OUT of them.
@@ -29,8 +28,7 @@ def episodes_of(logs: Sequence[Path], spec: RobotSpec) -> list[Episode]:
     found, refused = [], []
     for episode in every:
         try:
-            if episode.rate_hz >= FASTER * spec.rate_hz:
-                episode = episode.resampled(spec.rate_hz)
+            episode = at_rate(episode, spec)
             check_limits(episode, spec)
             if len(episode) < 2:
                 raise DataError(f"{episode.source} has {len(episode)} step: there is no motion in it.")

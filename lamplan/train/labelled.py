@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from lamplan.errors import DataError, InputError
 from lamplan.lam import LatentActionModel
-from lamplan.logs import Episode, episodes_of
+from lamplan.logs import Episode, episodes_of, path_of
 from lamplan.robot import RobotSpec
 
 HELD_OUT_SHARE = 0.1
@@ -57,10 +57,11 @@ def cross_splits(count: int, folds: int) -> list[Split]:
 
 @dataclass(frozen=True)
 class Moments:
-    """Encoded episodes: features (F, P, D) float16 of all their frames, one after the other, and the states (T, S) of each episode."""
+    """Encoded episodes: features (F, P, D) float16 of all their frames, one after the other, and the poses (T, S) of each episode
+    (see `path_of`)."""
 
     features: Tensor
-    states: list[np.ndarray]
+    paths: list[np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -133,19 +134,20 @@ def encode_moments(episodes: Sequence[Episode], lam: LatentActionModel, spec: Ro
     for episode in tqdm(episodes, desc=f"encode {spec.camera}", unit="episode", dynamic_ncols=True):
         images = torch.from_numpy(np.ascontiguousarray(episode.frames(spec.camera))).to(device)
         features += [lam.encode(part).half() for part in images.split(batch)]
-    return Moments(torch.cat(features), [np.asarray(episode.states) for episode in episodes])
+    return Moments(torch.cat(features), [path_of(episode, spec) for episode in episodes])
 
 
 def motion_pairs(moments: Moments, spec: RobotSpec, farthest: int) -> MotionPairs:
-    """The pairs at most `farthest` steps apart. Motion is that of the measured states."""
+    """The pairs at most `farthest` steps apart. Motion is what the robot's `source` counts as its action, composed over the
+    steps of a gap (see `path_of`)."""
     rows, moved, begins = [], [], 0
-    for number, states in enumerate(moments.states):
-        for gap in range(1, min(farthest, len(states) - 1) + 1):
-            starts = np.arange(len(states) - gap)
+    for number, path in enumerate(moments.paths):
+        for gap in range(1, min(farthest, len(path) - 1) + 1):
+            starts = np.arange(len(path) - gap)
             rows.append(np.stack([starts + begins, starts + begins + gap, np.full_like(starts, number), np.full_like(starts, gap)]))
-            ends = np.stack([states[:-gap], states[gap:]], axis=1).reshape(-1, states.shape[1])
+            ends = np.stack([path[:-gap], path[gap:]], axis=1).reshape(-1, path.shape[1])
             moved.append(spec.differences(ends)[::2])
-        begins += len(states)
+        begins += len(path)
     device = moments.features.device
     first, later, episode_of, gaps = torch.from_numpy(np.concatenate(rows, axis=1)).to(device)
     return MotionPairs(moments.features, first, later, episode_of, gaps, torch.from_numpy(np.concatenate(moved)).float().to(device))

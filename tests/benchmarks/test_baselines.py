@@ -1,5 +1,6 @@
 """The baselines that need labels: trained in seconds on a tiny world, saved, read, and refused where they do not fit."""
 
+import json
 import shutil
 from argparse import ArgumentTypeError
 from dataclasses import replace
@@ -7,18 +8,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from benchmarks import baselines
 from benchmarks.contenders import GUIDED, ROWS, STRIDING, Contenders, SearchBudget, Sources
+from benchmarks.encoded_logs import EncodedEpisode, as_the_controller
 from benchmarks.options import chosen, guarded, held_out_seed
 from benchmarks.planned import Planned
 from benchmarks.policies import Situation
 from benchmarks.shapes import StraightLine
-from lamplan.errors import InputError
+from lamplan.errors import DataError, InputError
 from lamplan.lam import LatentActionModel
 from lamplan.presets import PRESETS
 from lamplan.robot import RobotSpec
 from lamplan.search import CEM
+from lamplan.train.labelled import split
 from tests import tiny
 from tests.benchmarks.untrained import checkpoint_and_robot
 
@@ -104,6 +108,16 @@ def test_baselines_of_another_checkpoint_are_refused(trained: Sources, tmp_path:
         Contenders(other, 8, BUDGET, BUDGET).build(["behaviour_mean"])
 
 
+def test_baselines_of_actions_of_another_meaning_are_refused(trained: Sources, tmp_path: Path) -> None:
+    assert json.loads((trained.baselines / "behaviour.json").read_text())["source"] == "measured"  # type: ignore[operator]
+    shutil.copytree(trained.robot_folder, tmp_path / "rover")
+    description = (tmp_path / "rover" / "robot.toml").read_text()
+    (tmp_path / "rover" / "robot.toml").write_text(description.replace("[action]", '[action]\nsource = "commanded"'))
+    other = replace(trained, robot_folder=tmp_path / "rover")
+    with pytest.raises(InputError, match=r"trained on actions of source 'measured', but .* says 'commanded'"):
+        Contenders(other, 8, BUDGET, BUDGET).build(["behaviour_mean"])
+
+
 def test_a_missing_baselines_folder_is_a_sentence(trained: Sources, tmp_path: Path) -> None:
     other = Sources(trained.robot_folder, trained.checkpoint, None, tmp_path, "cpu")
     with pytest.raises(InputError, match="--out folder"):
@@ -118,3 +132,12 @@ def test_options_refuse_what_they_do_not_know(capsys: pytest.CaptureFixture[str]
         guarded(lambda: print(chosen("zerro", ROWS, "rows")))
     assert ended.value.code == 2
     assert "error: --rows has zerro; choose from zero" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("count", [2, 9, 10, 1599])
+def test_rivals_learn_from_the_controllers_episodes_and_never_see_the_ones_it_is_measured_on(count: int) -> None:
+    episodes = [EncodedEpisode(torch.zeros(2, 1, 1), np.full((2, 3), float(number)), torch.zeros(1, 3)) for number in range(count)]
+    training, validation = ([int(one.path[0, 0]) for one in part] for part in as_the_controller(episodes))
+    assert (training, validation) == (split(count).training, split(count).validation)
+    with pytest.raises(DataError, match=r"1 episode\(s\); training a baseline"):
+        as_the_controller(episodes[:1])

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 
 from benchmarks.log_windows import LogReader, gather
 from benchmarks.window_index import indexed, read_index
@@ -49,6 +50,21 @@ def test_the_same_seed_draws_the_same_windows(tmp_path: Path) -> None:
     first, again, other = (reader(cameras=("exterior_image_2_left",)).draw(episodes, 5, seed) for seed in (3, 3, 9))
     np.testing.assert_array_equal(first.states, again.states)
     assert (first.states != other.states).any()
+
+
+def test_windows_are_in_the_frame_and_of_the_source_that_the_robot_says(tmp_path: Path) -> None:
+    synthetic.droid(tmp_path / "a")
+    episodes = gather([tmp_path], held_out=False)
+    axes = Rotation.from_euler("xyz", synthetic.CAMERA_POSES["ext1"][3:]).as_matrix()
+    there = replace(PANDA, frame="camera", workspace_low=None, workspace_high=None)
+    seen, here = (reader(robot).draw(episodes, 3, seed=0) for robot in (there, PANDA))
+    for one, other in zip(seen.states, here.states, strict=True):
+        np.testing.assert_allclose(there.to_base(there.differences(one), axes), PANDA.differences(other), atol=1e-9)
+    with pytest.raises(DataError, match="one command for a longer step"):
+        reader(replace(PANDA, source="commanded")).draw(episodes, 1, seed=0)
+    told = reader(replace(PANDA, source="commanded", rate_hz=15.0)).draw(episodes, 2, seed=0)
+    np.testing.assert_allclose(np.diff(told.states, axis=1), np.tile([0.02, 0, 0, 0, 0, 0, 0], (2, 3, 1)), atol=1e-9)
+    np.testing.assert_allclose(told.rates_hz, 15, rtol=1e-3)
 
 
 def test_a_log_that_is_too_slow_or_shows_other_cameras_or_another_robot_is_a_sentence(tmp_path: Path) -> None:

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from benchmarks import budget, latency, manipulation, navigation
+from lamplan.errors import InputError
 from lamplan.report import Results
-from tests.benchmarks.untrained import checkpoint_and_robot
+from tests.benchmarks.untrained import checkpoint_and_robot, in_camera_frame
 
 ROWS = "zero,random,prior,lam_in_domain,oracle"
 
@@ -29,6 +30,13 @@ def test_a_benchmark_writes_results_and_page(tmp_path: Path, capsys: pytest.Capt
     assert page.count("data:video/mp4") == len(list(out.glob("videos/*.mp4"))) > 0
     assert page.count("data:image/png") == len(list(out.glob("plots/*.png"))) > 0
     assert "delta_xyz (m)" in capsys.readouterr().out or robot == "rover"
+
+
+@pytest.mark.parametrize("main", [manipulation.main, budget.main])
+def test_the_simulated_arm_is_told_no_actions_of_another_frame(tmp_path: Path, main: Callable[[list[str]], None]) -> None:
+    home = checkpoint_and_robot(tmp_path, "panda", in_camera_frame)
+    with pytest.raises(InputError, match="moves in its base frame; the actions of panda are in the frame of its camera"):
+        main(["--checkpoint", str(tmp_path / "checkpoint"), "--robot", str(home), "--out", str(tmp_path / "out"), "--device", "cpu"])
 
 
 def test_the_budget_curve(tmp_path: Path) -> None:

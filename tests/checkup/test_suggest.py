@@ -11,7 +11,7 @@ from lamplan.checkup import new_robot
 from lamplan.checkup.limits import check_robot
 from lamplan.checkup.suggest import limits, suggest
 from lamplan.errors import DataError, InputError
-from lamplan.logs import check_limits
+from lamplan.logs import at_rate, check_limits
 from lamplan.robot import RobotSpec
 from tests.checkup.worlds import CAMERAS, checked, each, log
 from tests.logs.helpers import write_log
@@ -92,6 +92,28 @@ def test_a_slower_rate(tmp_path):
     assert not again.troubles and any("recorded at 15 Hz while mine acts at 5 Hz" in str(note) for note in again.notes)
     with pytest.raises(InputError, match="--rate is 30 Hz, but log was recorded at 15 Hz"):
         suggest(found, "mine", rate_hz=30.0)
+    with pytest.raises(InputError, match=r"--rate is 12 Hz, .* give that rate, or 7\.5 or less"):
+        suggest(found, "mine", rate_hz=12.0)
+
+
+def test_a_rate_that_a_fit_refuses_is_trouble_here_too(tmp_path):
+    spec = loaded(suggest(checked(log(rate_hz=5.0)), "mine"), tmp_path)
+    between = checked(log(rate_hz=6.0), spec)
+    assert [finding.topic for finding in between.troubles] == ["rate"] and "too unevenly" in str(between.troubles[0])
+    with pytest.raises(DataError, match="too unevenly"):
+        at_rate(between.survey.episodes[0], spec)
+
+
+def test_what_an_action_needs_and_the_log_lacks_is_trouble(tmp_path):
+    found = checked(log())
+    spec = loaded(suggest(found, "mine"), tmp_path)
+    there = dataclasses.replace(spec, frame="camera", workspace_low=None, workspace_high=None)
+    slow = dataclasses.replace(spec, source="commanded", rate_hz=2.0)
+    for robot, says in ((there, "does not say how the camera"), (slow, "one command for")):
+        assert says in " ".join(map(str, checked(log(), robot).troubles))
+    mute = checked(each(log(), lambda one: {"actions": None}), dataclasses.replace(spec, source="commanded"))
+    assert [(one.topic, "has no commands" in str(one)) for one in mute.troubles] == [("actions", True)]
+    assert not checked(log(), dataclasses.replace(spec, source="commanded")).troubles
 
 
 def test_a_dead_camera_is_not_chosen():

@@ -10,7 +10,8 @@ from scipy.spatial.transform import Rotation
 from lamplan.checkup.examine import Checkup, examine_survey
 from lamplan.checkup.survey import survey_of
 from lamplan.logs import Episode
-from lamplan.robot import RobotSpec, mobile_arc
+from lamplan.motion import mobile_arc
+from lamplan.robot import RobotSpec
 
 CAMERAS = ("exterior_image", "wrist_image")
 

@@ -71,6 +71,8 @@ def read(folder: Path) -> None:
             assert np.isfinite(episode.actions).all() or np.abs(episode.states).max() > 1e100
         assert 0 < episode.rate_hz < np.inf
         for camera in episode.cameras:
+            axes = episode.axes(camera)
+            assert axes is None or (axes.shape[1:] == (3, 3) and not (axes == CANARY).any())
             assert len(episode.frames(camera, np.array([0, len(episode) - 1]))) == 2
             assert len(episode.frames(camera)) == len(episode)
 

@@ -46,6 +46,10 @@ def arm_states(steps: int = STEPS) -> np.ndarray:
     return np.stack([0.4 + 0.01 * t, -0.1 + 0.005 * t, 0.3 - 0.004 * t, 3.0 + 0.01 * t, 0.02 * t, -1.0 + 0.03 * t, t / steps], axis=1)
 
 
+# [x, y, z (m), Euler xyz (rad)] of the left lenses in the base frame, by role; the wrist's turns with the hand.
+CAMERA_POSES = {"ext1": (0.3, 0.5, 0.4, -2.0, 0.1, -2.2), "ext2": (0.2, -0.6, 0.5, -1.9, 0.0, -0.7), "wrist": (0.0,) * 6}
+
+
 def stamps_ms(steps: int = STEPS, rate_hz: float = 15.0) -> np.ndarray:
     """Unix milliseconds of the control loop, rounded as DROID rounds them."""
     return np.round(1.6e12 + np.arange(steps) * 1000 / rate_hz).astype(np.int64)
@@ -63,8 +67,9 @@ def droid(folder: Path, steps: int = STEPS, metadata: bool = True, stamps: np.nd
         file["action/gripper_position"] = states[:, 6]
         file["observation/timestamp/control/step_start"] = stamps_ms(steps) if stamps is None else stamps
         file["observation/timestamp/skip_action"] = np.zeros(steps, bool)
-        for serial in SERIALS.values():
-            file[f"observation/camera_extrinsics/{serial}_left"] = np.zeros((steps, 6))
+        for role, serial in SERIALS.items():
+            poses = np.tile(CAMERA_POSES[role], (steps, 1))
+            file[f"observation/camera_extrinsics/{serial}_left"] = poses + (states[:, :6] if role == "wrist" else 0)
     for number, serial in enumerate(SERIALS.values()):
         film(folder / "recordings" / "MP4" / f"{serial}.mp4", pictures(number, steps), fps)
     (folder / "recordings" / "MP4" / f"{SERIALS['ext1']}-stereo.mp4").write_bytes(b"side by side: no camera of its own")

@@ -12,7 +12,9 @@ from scipy.spatial.transform import Rotation
 from lamplan.errors import DataError
 from lamplan.logs import open_log
 from tests.logs import damage_hdf5
-from tests.logs.synthetic import SERIALS, STEPS, arm_states, droid, film, grey, pictures, stamps_ms
+from tests.logs.synthetic import CAMERA_POSES, SERIALS, STEPS, arm_states, droid, film, grey, pictures, stamps_ms
+
+CALIBRATION = "observation/camera_extrinsics"
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +62,24 @@ def test_commands_are_relative_to_the_measured_pose(folder):
     with h5py.File(folder / "trajectory.h5", "r+") as file:
         del file["action"]
     assert open_log(folder)[0].actions is None
+
+
+def test_how_the_cameras_stand_is_read_from_the_calibration(folder):
+    (found,) = open_log(folder)
+    for role, camera in zip(SERIALS, found.cameras, strict=True):
+        poses = np.tile(CAMERA_POSES[role], (STEPS, 1)) + (arm_states()[:, :6] if role == "wrist" else 0)
+        np.testing.assert_allclose(found.axes(camera), Rotation.from_euler("xyz", poses[:, 3:]).as_matrix(), atol=1e-12)
+    assert found.axes("roof") is None
+    with h5py.File(folder / "trajectory.h5", "r+") as file:
+        del file[f"{CALIBRATION}/{SERIALS['ext1']}_left"]
+        file[f"{CALIBRATION}/{SERIALS['ext1']}_left"] = np.zeros((STEPS, 3))
+        del file[f"{CALIBRATION}/{SERIALS['ext2']}_left"]
+    assert found.axes("exterior_2_left") is None
+    with pytest.raises(DataError, match=r"trajectory\.h5: .*20521388_left' must hold poses \(T, 6\)"):
+        found.axes("exterior_1_left")
+    with h5py.File(folder / "trajectory.h5", "r+") as file:
+        del file[CALIBRATION]
+    assert open_log(folder)[0].axes("exterior_1_left") is None
 
 
 def test_without_a_clock_the_control_loop_gives_the_rate(folder):

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from lamplan.errors import DataError
-from lamplan.logs import LogWriter, episodes_of
+from lamplan.logs import Episode, LogWriter, at_rate, episodes_of
+from lamplan.logs.rate import rate_advice
 from lamplan.robot import RobotSpec
 from tests.logs.helpers import episode, spec
 
@@ -45,3 +46,18 @@ def test_a_faster_log_is_read_at_the_robots_rate_and_a_slower_one_refused(tmp_pa
     assert slow.rate_hz == 4.0 and np.array_equal(slow.states, whole.states[::2])
     with pytest.raises(DataError, match="8 Hz, but panda acts at 16 Hz"):
         episodes_of([log], replace(spec(), rate_hz=16.0))
+
+
+@pytest.mark.parametrize(("recorded_hz", "outcome"), [(3.95, "same"), (4.05, "same"), (7.95, "resampled"), (15.0, "resampled"),
+                                                      (3.9, "lower rate_hz"), (5.0, "set rate_hz in robot.toml to 5, or to 2.5 or less")])
+def test_one_rule_says_which_rates_are_read_and_how(recorded_hz: float, outcome: str) -> None:
+    _, states, actions = episode(0, 24)
+    recorded = Episode(states, actions, recorded_hz, (), "log: 3", lambda camera, steps: np.empty((0, 0, 0, 3), np.uint8))
+    if outcome in ("same", "resampled"):
+        assert rate_advice(recorded_hz, spec()) is None
+        assert (at_rate(recorded, spec()) is recorded) == (outcome == "same")
+        assert at_rate(recorded, spec()).rate_hz == (recorded_hz if outcome == "same" else 4.0)
+    else:
+        assert outcome in (rate_advice(recorded_hz, spec()) or "")
+        with pytest.raises(DataError, match=f"log: 3 was recorded at {recorded_hz:g} Hz, but panda acts at 4 Hz; .*{outcome}"):
+            at_rate(recorded, spec())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import signal
 import sys
@@ -144,3 +145,35 @@ def test_a_killed_fit_ends_as_if_it_had_never_been(checkpoint: Path, tmp_path: P
         weights.append((fingerprint(robot / "tiny"), (robot / "tiny" / "regression.safetensors").read_bytes()))
         cards.append(re.sub(r" in [\d.]+ minutes", "", (robot / "tiny" / "README.md").read_text()))
     assert weights[0] == weights[1] and cards[0] == cards[1]
+
+
+def test_a_controller_of_commanded_actions_is_fitted_to_them_and_serves_no_others(checkpoint: Path, tmp_path: Path,
+                                                                                 capsys: pytest.CaptureFixture[str]) -> None:
+    robot = robot_in(tmp_path / "rover")
+    text = (robot / "robot.toml").read_text()
+    log = tmp_path / "log.hdf5"
+    rng = np.random.default_rng(1)
+    with LogWriter(log, robot=(spec := RobotSpec.load(robot)), env_name="square") as writer:
+        for _ in range(4):
+            frames, states = tiny.drive(rng, 8)
+            # A robot that does less than it is told.
+            commands = np.concatenate([spec.differences(states), np.zeros((1, 3))]) + [0.05, 0.0, 0.1]
+            writer.write_episode({"front_image": frames}, states, spec.clip(commands))
+    means = {}
+    for source in ("measured", "commanded"):
+        (robot / "robot.toml").write_text(text.replace("[action]", f'[action]\nsource = "{source}"'))
+        fit([log], robot, checkpoint, budget=Budget(steps=2), run=tmp_path / source, batch=8, config=SMALL)
+        means[source] = Planner.load(checkpoint, robot).dynamics.controller.action_mean.numpy()  # type: ignore[attr-defined]
+    np.testing.assert_allclose(means["commanded"] - means["measured"], [0.05, 0.0, 0.1], atol=0.01)
+    (robot / "robot.toml").write_text(text)
+    with pytest.raises(CheckpointError, match=r"actions of source 'commanded', but robot\.toml says 'measured'"):
+        Planner.load(checkpoint, robot)
+    config = json.loads((robot / "tiny" / "config.json").read_text())
+    older = {key: value for key, value in config.items() if key not in ("source", "frame")}
+    (robot / "tiny" / "config.json").write_text(json.dumps(older))
+    assert Planner.load(checkpoint, robot, search="realtime", proposals="latent").robot.source == "measured"
+    with pytest.raises(CheckpointError, match=r"the goal regression in .* was fitted to actions of source 'commanded'"):
+        Planner.load(checkpoint, robot)
+    (robot / "robot.toml").write_text(text.replace("rate_hz = 4.0", "rate_hz = 2.0").replace("[action]", '[action]\nsource = "commanded"'))
+    assert main(["fit", str(log), "--robot", str(robot), "--checkpoint", str(checkpoint), "--steps", "1", "--device", "cpu"]) == 2
+    assert "at 4 Hz, but rover acts at 2 Hz; a robot does less than the sum of the commands" in capsys.readouterr().err

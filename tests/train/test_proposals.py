@@ -74,6 +74,19 @@ def test_pairs_lie_within_reach_and_know_the_motion_between_them() -> None:
     assert set(pairs.of([0, 2]).episode.tolist()) == {0, 2}
 
 
+def test_pairs_of_commands_know_what_was_told_between_them() -> None:
+    lam, episodes = world(2, 6)
+    rng, told = np.random.default_rng(5), replace(SPEC, source="commanded")
+    commands = [rng.uniform(-0.3, 0.3, (6, 3)) for _ in episodes]
+    told_episodes = [replace(one, actions=a) for one, a in zip(episodes, commands, strict=True)]
+    pairs = motion_pairs(encode_moments(told_episodes, lam, told), told, 3)  # type: ignore[arg-type]
+    for first, gap, episode, moved in zip(pairs.first % 6, pairs.gap, pairs.episode, pairs.moved, strict=True):
+        x = y = yaw = 0.0
+        for dx, dy, dyaw in commands[int(episode)][int(first) : int(first + gap)]:
+            x, y, yaw = x + np.cos(yaw) * dx - np.sin(yaw) * dy, y + np.sin(yaw) * dx + np.cos(yaw) * dy, yaw + dyaw
+        np.testing.assert_allclose(moved.numpy(), [x, y, yaw], atol=1e-6)
+
+
 def test_an_episode_shorter_than_a_plan_still_gives_pairs() -> None:
     _, pairs = pairs_of(2, 3, 8)
     assert len(pairs) == 2 * (2 + 1) and pairs.gap[pairs.longest()].tolist() == [2, 2]
