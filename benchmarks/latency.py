@@ -7,18 +7,16 @@ All in one run, one process, the same weights and seeds: this planner, a referen
 from __future__ import annotations
 
 import argparse
-import resource
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
+from benchmarks.machine import peak_gib
 from benchmarks.options import chosen, guarded, positive_int
 from benchmarks.prefix_dynamics import PrefixDynamics
 from benchmarks.run import Run
@@ -39,13 +37,15 @@ from lamplan.report.results import describe_device
 from lamplan.robot import RobotSpec
 from lamplan.rollout import DTYPES, LatentDynamics
 from lamplan.search import CEM
+from lamplan.train.distribution import Precision
+from lamplan.train.flops import matrix_rate, operations
+from lamplan.train.timing import Seconds, timed
 
 # ViT-L everywhere, 256 tokens, two frames of context: the sizes of the paper. Its weights are not public, so these are random.
 PAPER = LAMConfig(
     encoder=EncoderConfig(image_size=256, patch=16, width=1024, depth=24, heads=16), bottleneck=NoisyConfig(dim=128),
     inverse_dynamics=InverseDynamicsConfig(width=1024, depth=4, heads=16),
     world_model=WorldModelConfig(width=1024, depth=24, heads=16, context=2, max_frames=16))
-MATRIX = {"cpu": 1024, "cuda": 8192}
 PARTS = ("full", "batches", "deadline", "soak")
 
 
@@ -89,7 +89,8 @@ def main(argv: list[str] | None = None) -> None:
                             search=f"{search.samples} x {search.iterations} x H{search.horizon}", precision=args.precision,
                             **({"note": args.note} if args.note else {}))
     run = Run(results, args.out, 1)
-    rates = {name: matrix_rate(args.device, dtype) for name, dtype in DTYPES.items()}
+    precisions: tuple[Precision, ...] = ("fp32", "bf16")
+    rates = {name: matrix_rate(torch.device(args.device), name, seconds=1.0) for name in precisions}
     for name, rate in rates.items():
         results.add(f"matrix product, {name}", "machine", "rate", "TFLOP/s", np.array([rate / 1e12]))
     if "full" in parts:
@@ -117,59 +118,30 @@ def model(preset: str, checkpoint: Path, robot: Path, device: str) -> tuple[Late
     return LatentDynamics(lam, controller.to(device)), spec
 
 
-def matrix_rate(device: str, dtype: torch.dtype, seconds: float = 1.0) -> float:
-    """FLOP/s of square matrix products, the best of several tries."""
-    size = MATRIX[torch.device(device).type]
-    a, b = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
-    best, begun = 0.0, time.perf_counter()
-    while time.perf_counter() - begun < seconds:
-        best = max(best, 2 * size**3 / timed_both(lambda: a @ b, device)[1])
-    return best
-
-
-def timed(work: Callable[[], object], device: str) -> float:
-    """Seconds that `work` takes, an accelerator's queue included."""
-    if device != "cpu":
-        torch.cuda.synchronize()
-    begun = time.perf_counter()
-    work()
-    if device != "cpu":
-        torch.cuda.synchronize()
-    return time.perf_counter() - begun
-
-
-def timed_both(work: Callable[[], object], device: str) -> tuple[float, float]:
-    """Seconds that `work` takes on the clock, and those that the machine was busy with it: on a CPU processor time over threads, which
-    other programs prolong far less; on an accelerator the same seconds."""
-    begun = time.process_time()
-    seconds = timed(work, device)
-    return seconds, (time.process_time() - begun) / torch.get_num_threads() if device == "cpu" else seconds
-
-
 def picture(lam: LatentActionModel, episodes: int, seed: int) -> np.ndarray:
     size = lam.config.encoder.image_size
     return np.random.default_rng(seed).integers(0, 256, (episodes, size, size, 3), dtype=np.uint8)
 
 
-def full(exact: LatentDynamics, rounded: LatentDynamics, robot: RobotSpec, search: CEM, rates: dict[str, float], repeats: int,
+def full(exact: LatentDynamics, rounded: LatentDynamics, robot: RobotSpec, search: CEM, rates: dict[Precision, float], repeats: int,
          run: Run) -> None:
     """One episode with the whole budget, by this planner and by the reference, each in fp32 and bf16.
 
-    The ways take turns, so that whatever else the machine is doing falls on all of them; ratios are of `busy_time` (`timed_both`).
+    The ways take turns, so that whatever else the machine is doing falls on all of them; ratios are of `busy_time` (`Seconds.busy`).
     """
-    device = str(exact.device)
+    device = exact.device
     obs, goal = picture(exact.lam, 1, run.seed), picture(exact.lam, 1, run.seed + 1)
     ways: dict[str, Planner | Reference] = {f"this planner, {d.precision}": Planner(d, robot, search) for d in (exact, rounded)}
     ways |= {f"reference, {name}": Reference(PrefixDynamics(exact, name == "bf16"), robot, search) for name in DTYPES}
-    times: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
+    times: dict[str, list[Seconds]] = {name: [] for name in ways}
     for _ in tqdm(range(repeats), desc="one episode, every way"):
         for name, way in ways.items():
-            times[name].append(timed_both(partial(way.plan, obs, goal), device))
+            times[name].append(timed(partial(way.plan, obs, goal), device))
     counted = plan_flops(exact, robot, search)
-    busy = {name: min(seconds for _, seconds in both) for name, both in times.items()}
-    for name, both in times.items():
-        for metric, seconds in zip(("plan_time", "busy_time"), np.array(both).T, strict=True):
-            run.results.add(name, "one episode", metric, "s", seconds)
+    busy = {name: min(each.busy for each in took) for name, took in times.items()}
+    for name, took in times.items():
+        run.results.add(name, "one episode", "plan_time", "s", np.array([each.wall for each in took]))
+        run.results.add(name, "one episode", "busy_time", "s", np.array([each.busy for each in took]))
         run.results.add(name, "one episode", "times as long", "1", np.array([busy[name] / busy["this planner, bf16"]]))
     for precision, rate in rates.items():
         name = f"this planner, {precision}"
@@ -203,10 +175,11 @@ class Reference:
 def plan_flops(dynamics: LatentDynamics, robot: RobotSpec, search: CEM) -> float:
     """Floating-point operations of a plan's candidates, counted on one portion of them."""
     few = 8
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        s = torch.zeros(1, dynamics.world_model.patches, dynamics.lam.config.encoder.width, device=dynamics.device)
-        dynamics.rollout(dynamics.start(s[:, None]), torch.zeros(1, few, search.horizon, robot.action_dim, device=dynamics.device))
-    return counter.get_total_flops() / few * (search.samples * search.iterations + 2)
+    s = torch.zeros(1, dynamics.world_model.patches, dynamics.lam.config.encoder.width, device=dynamics.device)
+    actions = torch.zeros(1, few, search.horizon, robot.action_dim, device=dynamics.device)
+    with torch.no_grad():
+        counts = operations(lambda: dynamics.rollout(dynamics.start(s[:, None]), actions))
+    return sum(counts.values()) / few * (search.samples * search.iterations + 2)
 
 
 def batches(dynamics: LatentDynamics, robot: RobotSpec, search: CEM, sizes: list[int], run: Run) -> None:
@@ -215,7 +188,7 @@ def batches(dynamics: LatentDynamics, robot: RobotSpec, search: CEM, sizes: list
         obs, goal = picture(dynamics.lam, episodes, run.seed), picture(dynamics.lam, episodes, run.seed + 1)
         planner = Planner(dynamics, robot, search)
         planner.plan(obs, goal)
-        seconds = np.array([timed(partial(planner.plan, obs, goal), str(dynamics.device)) for _ in range(3)])
+        seconds = np.array([timed(partial(planner.plan, obs, goal), dynamics.device).wall for _ in range(3)])
         run.results.add(f"{episodes} at once, {search.samples} x {search.iterations}", "several episodes", "plans_per_second", "1/s",
                         episodes / seconds)
     run.keep()
@@ -240,13 +213,6 @@ def deadline(dynamics: LatentDynamics, robot: RobotSpec, search: CEM, seconds: f
     run.results.add(name, "deadline", "processor_time", "s", np.array(processor))
     run.results.add(name, "deadline", "iterations", "1", np.array(iterations))
     run.keep()
-
-
-def peak_gib(device: str) -> float:
-    """The most memory this process has ever held: the accelerator's, or resident in the machine's."""
-    if device != "cpu":
-        return torch.cuda.max_memory_allocated() / 2**30
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
 if __name__ == "__main__":

@@ -2,17 +2,22 @@
 
 Clips lie in memory, as features or, with --encode, as frames that the frozen encoder reads at every step, so that the figures are
 those of the optimisation step. MFU is the operations counted for one clip, times clips per second, over the rate of square matrix
-products that was measured in the same run, in the same precision.
+products that was measured in the same run, in the same precision. On a CPU the rows `busy` are of processor time, which other programs
+prolong far less. A second, profiled run says which operators the time goes to, and at which share of that rate those that multiply run.
+
+With `--device meta` nothing is computed: operations are counted, without what fused attention and `recompute` do a second time, and the
+hours that the whole recipe takes at an --assumed-rate.
 """
 
 from __future__ import annotations
 
 import argparse
+import re
 import tempfile
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +25,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from benchmarks.machine import peak_gib
+from benchmarks.operators import OperatorProfile
 from benchmarks.options import guarded, positive_int
 from benchmarks.run import Run
 from lamplan.errors import InputError
@@ -30,14 +37,17 @@ from lamplan.train.batches import Ahead
 from lamplan.train.config import PretrainConfig, load_config
 from lamplan.train.distribution import Execution, Precision, Spread
 from lamplan.train.features import clip_features
-from lamplan.train.flops import matrix_rate, synchronise, training_flops
+from lamplan.train.flops import matrix_rate, operations, training_operations
 from lamplan.train.loop import Budget, train
 from lamplan.train.optimiser import Optimisers
 from lamplan.train.pretrain import Joint
+from lamplan.train.timing import Seconds, now
 
 POOL = 32  # clips in memory, from which batches are drawn
 WARM_UP = 3  # steps that are not counted: allocation, compilation
 INSIDE = ("forward", "backward", "optimiser")
+SHOWN = 14  # operators in the table, those that take longest
+ASSUMED_RATE = 0.4 * 989  # TFLOP/s
 
 
 class Memory:
@@ -59,24 +69,23 @@ class Clock:
     """Seconds of every step of the training loop, by what they were spent on; the device is waited for at each change."""
 
     def __init__(self, device: torch.device) -> None:
-        self.device, self.steps = device, []  # type: ignore[var-annotated]
-        self._spent: dict[str, float] = {}
-        self._began = time.perf_counter()
+        self.device = device
+        self.steps: list[dict[str, Seconds]] = []
+        self._spent: dict[str, Seconds] = {}
+        self._began = now(device)
 
     @contextmanager
     def on(self, owner: type, method: str, what: str) -> Iterator[None]:
         """While this lasts, calls of the method count as time spent on `what`."""
         plain = getattr(owner, method)
 
-        def timed(*arguments: Any, **keywords: Any) -> Any:
-            synchronise(self.device)
-            began = time.perf_counter()
+        def counted(*arguments: Any, **keywords: Any) -> Any:
+            began = now(self.device)
             result = plain(*arguments, **keywords)
-            synchronise(self.device)
-            self._spent[what] = self._spent.get(what, 0.0) + time.perf_counter() - began
+            self._spent[what] = self._spent.get(what, Seconds()) + (now(self.device) - began)
             return result
 
-        setattr(owner, method, timed)
+        setattr(owner, method, counted)
         try:
             yield
         finally:
@@ -84,37 +93,80 @@ class Clock:
 
     def step(self) -> None:
         """Ends a step: all that was not counted is the rest."""
-        now = time.perf_counter()
-        self.steps.append({**self._spent, "rest": now - self._began - sum(self._spent.values())})
-        self._spent, self._began = {}, now
+        moment = now(self.device)
+        self.steps.append({**self._spent, "rest": moment - self._began - sum(self._spent.values(), Seconds())})
+        self._spent, self._began = {}, moment
 
 
-def measure(config: PretrainConfig, execution: Execution, steps: int, device: torch.device) -> tuple[list[dict[str, float]], float]:
-    """Seconds of every step of the real training loop by part, and the operations of one clip."""
-    if config.joint is not None:
-        raise InputError("this measures recipes whose encoder is frozen: take [joint] out of the recipe.")
-    torch.manual_seed(config.seed)
-    model = LatentActionModel(config.lam).to(device)
-    model.encoder.eval().requires_grad_(False)
-    joint, memory, clock = Joint(model), Memory(config, device), Clock(device)
+class Trial:
+    """The real training loop of a recipe, on clips in memory, for as many steps as a measurement takes."""
 
-    def loss(clip: Tensor, step: int) -> tuple[Tensor, dict[str, Tensor]]:
-        # The share of imagined steps is kept exactly, so that a few steps give the average that the operations are of.
-        return model.loss(clip_features(model.encoder, clip), int((step + 1) * config.imagined) > int(step * config.imagined))
+    def __init__(self, config: PretrainConfig, execution: Execution, device: torch.device) -> None:
+        if config.joint is not None:
+            raise InputError("this measures recipes whose encoder is frozen: take [joint] out of the recipe.")
+        torch.manual_seed(config.seed)
+        self.config, self.execution, self.device = config, execution, device
+        with device:
+            self.model = LatentActionModel(config.lam)
+        self.model.encoder.eval().requires_grad_(False)
+        self.joint, self.memory = Joint(self.model), Memory(config, device)
 
-    def flops(imagined: bool) -> int:
-        return training_flops(joint, lambda: model.loss(clip_features(model.encoder, memory.draw(0, 1)), imagined)[0])
+    def operations(self) -> dict[str, float]:
+        """Floating point operations of one clip by operator, in the recipe's mixture of teacher forcing and imagined rollouts."""
+        counts: dict[str, float] = {}
+        for imagined, share in ((False, 1 - self.config.imagined), (True, self.config.imagined)):
+            if share:
+                for name, count in training_operations(self.joint, partial(self._loss, self.memory.draw(0, 1), imagined)).items():
+                    counts[name] = counts.get(name, 0.0) + share * count
+        return counts
 
-    def after_step() -> None:
-        model.bottleneck.after_step()
-        clock.step()
+    def encoder_flops(self) -> int:
+        """Those of one clip's way through the frozen encoder, if it goes that way."""
+        return sum(operations(lambda: clip_features(self.model.encoder, self.memory.draw(0, 1))).values())
 
-    operations = flops(False) * (1 - config.imagined) + (flops(True) * config.imagined if config.imagined else 0)
-    with (tempfile.TemporaryDirectory() as folder, clock.on(Ahead, "step", "data"), clock.on(Spread, "run", "forward"),
-          clock.on(Tensor, "backward", "backward"), clock.on(Optimisers, "step", "optimiser")):
-        train(joint, memory.draw, loss, Budget(steps=WARM_UP + steps), Path(folder), batch=config.batch, micro_batch=config.micro_batch,
-              title="training", config=config.optimiser, seed=config.seed, after_step=after_step, execution=execution)
-    return clock.steps[WARM_UP:], operations
+    def run(self, steps: int, after_step: Callable[[], None]) -> None:
+        """Trains, WARM_UP steps more than said, from wherever the model is."""
+        config = self.config
+
+        def loss(clip: Tensor, step: int) -> tuple[Tensor, dict[str, Tensor]]:
+            # The share of imagined steps is kept exactly, so that a few steps give the average that the operations are of.
+            imagined = int((step - WARM_UP + 1) * config.imagined) > int((step - WARM_UP) * config.imagined)
+            return self.model.loss(clip_features(self.model.encoder, clip), imagined)
+
+        def ended() -> None:
+            self.model.bottleneck.after_step()
+            after_step()
+
+        with tempfile.TemporaryDirectory() as folder:
+            train(self.joint, self.memory.draw, loss, Budget(steps=WARM_UP + steps), Path(folder), batch=config.batch,
+                  micro_batch=config.micro_batch, title="training", config=config.optimiser, seed=config.seed, after_step=ended,
+                  execution=self.execution)
+
+    def measure(self, steps: int) -> list[dict[str, Seconds]]:
+        """Seconds of every step by part."""
+        clock = Clock(self.device)
+        with (clock.on(Ahead, "step", "data"), clock.on(Spread, "run", "forward"), clock.on(Tensor, "backward", "backward"),
+              clock.on(Optimisers, "step", "optimiser")):
+            self.run(steps, clock.step)
+        return clock.steps[WARM_UP:]
+
+    def profile(self, steps: int) -> dict[str, float]:
+        """Every operator's share of the time."""
+        profiler, done = OperatorProfile(self.device), 0
+
+        def counted() -> None:
+            nonlocal done
+            done += 1
+            if done == WARM_UP:
+                profiler.begin()
+            elif done == WARM_UP + steps:
+                profiler.end()
+
+        self.run(steps, counted)
+        return profiler.shares()
+
+    def _loss(self, clip: Tensor, imagined: bool) -> Tensor:
+        return self.model.loss(clip_features(self.model.encoder, clip), imagined)[0]
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -128,48 +180,89 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--episodes", type=positive_int, default=20, help="steps to measure (default: 20)")
     parser.add_argument("--quick", action="store_true", help="3 steps")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu",
+                        help="torch's name of it, or `meta` to count only")
+    parser.add_argument("--assumed-rate", type=float, default=ASSUMED_RATE, metavar="TFLOP/S",
+                        help=f"with --device meta (default: {ASSUMED_RATE:g}, 40 %% of an H200's published 989 in bf16, dense)")
+    parser.add_argument("--threads", type=positive_int, help="CPU threads (default: torch's choice)")
+    parser.add_argument("--note", default="", help="what else the machine was doing, for the record")
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args(argv)
 
     config, device = load_config(args.config), torch.device(args.device)
     config = replace(config, seed=args.seed, encode=args.encode or config.encode, batch=args.batch or config.batch,
                      micro_batch=args.micro_batch or config.micro_batch)
+    name = f"{Path(args.config).stem} from {'features' if config.encode == 'once' else 'frames'}"
+    if device.type == "meta":
+        results = Results.begin("training", args.seed, "meta (counted, not run)", argv)
+        add_counted(results, name, Trial(config, Execution(), device), args.assumed_rate * 1e12)
+        Run(results, args.out, 1).finish()
+        return
     precision: Precision = "fp32" if device.type == "cpu" else "bf16"
     precision = args.precision or precision
     execution = Execution(precision, compile=config.compile, recompute=config.recompute)
     steps = 3 if args.quick else args.episodes
+    if args.threads:
+        torch.set_num_threads(args.threads)
     results = Results.begin("training", args.seed, describe_device(args.device), argv, precision=precision, encode=config.encode,
-                            batch=config.batch, micro_batch=config.micro_batch or config.batch, threads=torch.get_num_threads())
+                            batch=config.batch, micro_batch=config.micro_batch or config.batch, threads=torch.get_num_threads(),
+                            **({"note": args.note} if args.note else {}))
     rate = matrix_rate(device, precision, seconds=2.0)
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
-    found, flops = measure(config, execution, steps, device)
-    peak = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else _resident_peak()
-    add_rows(results, Path(args.config).stem, found, flops, config.batch, rate, peak)
+    trial = Trial(config, execution, device)
+    counts = trial.operations()
+    found, peak = trial.measure(steps), peak_gib(device)
+    add_rows(results, name, found, sum(counts.values()), config, rate, peak)
+    busy_s = float(np.mean([sum(step.values(), Seconds()).busy for step in found]))
+    shares = trial.profile(3 if args.quick else 10)
+    add_operators(results, name, shares, {operator: config.batch * count / busy_s / rate for operator, count in counts.items()})
     Run(results, args.out, config.batch).finish()
 
 
-def add_rows(results: Results, name: str, found: list[dict[str, float]], flops: float, batch: int, rate: float, peak: float) -> None:
+def add_rows(results: Results, name: str, found: list[dict[str, Seconds]], flops: float, config: PretrainConfig, rate: float,
+             peak: float) -> None:
     """What a benchmark of training reports, from the seconds of its steps by part. The mean over steps is that of their seconds."""
-    seconds = np.array([sum(step.values()) for step in found])
-    outside = np.array([sum(value for part, value in step.items() if part not in INSIDE) for step in found])
-    data = np.array([step["data"] for step in found])
-    for metric, unit, values in (
-            ("step_time", "s", seconds), ("clips_per_s", "1/s", np.array([batch * len(found) / seconds.sum()])),
-            ("mfu", "share", np.array([batch * len(found) * flops / seconds.sum() / rate])), ("outside", "share", outside / seconds),
-            ("data_wait", "share", data / seconds), ("clip_flops", "GFLOP", np.array([flops / 1e9])),
-            ("matrix_rate", "GFLOP/s", np.array([rate / 1e9])), ("peak_memory", "GiB", np.array([peak / 2**30]))):
-        results.add(name, "training", metric, unit, values)
-    for part in INSIDE:
-        results.add(name, "parts", part, "share", np.array([step[part] for step in found]) / seconds)
+    for row, kind in ((name, "wall"), (f"{name}, busy", "busy")):
+        steps = [{part: getattr(seconds, kind) for part, seconds in step.items()} for step in found]
+        seconds = np.array([sum(step.values()) for step in steps])
+        outside = np.array([sum(value for part, value in step.items() if part not in INSIDE) for step in steps])
+        clips_per_s = config.batch * len(steps) / seconds.sum()
+        for metric, unit, values in (
+                ("step_time", "s", seconds), ("clips_per_s", "1/s", np.array([clips_per_s])),
+                ("mfu", "share", np.array([clips_per_s * flops / rate])), ("outside", "share", outside / seconds),
+                *((part, "share", np.array([step[part] for step in steps]) / seconds) for part in (*INSIDE, "data"))):
+            results.add(row, "training", metric, unit, values)
+        if config.steps:
+            hours = config.steps * config.batch / clips_per_s / 3600
+            results.add(row, "training", "recipe", "device hours", np.array([hours]))
+    for metric, unit, value in (("clip_flops", "GFLOP", flops / 1e9), ("matrix_rate", "GFLOP/s", rate / 1e9), ("peak_memory", "GiB", peak)):
+        results.add(name, "of the run", metric, unit, np.array([value]))
 
 
-def _resident_peak() -> float:
-    """Bytes of memory that this process held at most; without a GPU everything lies there."""
-    import resource
+def add_operators(results: Results, name: str, shares: dict[str, float], mfu: dict[str, float]) -> None:
+    """Where a step's time goes, operator by operator, from its share of the time and, of those that multiply, of the `mfu` of a step:
+    how near each comes to the matrix rate while it runs."""
+    task = f"operators, {name}"
+    first = sorted(shares, key=lambda operator: -shares[operator])[:SHOWN]
+    for operator in first:
+        row = re.sub(r"_scaled_dot_product_(\w*)attention", r"\1attention", operator.removeprefix("aten::"))
+        results.add(row, task, "time", "share", np.array([shares[operator]]))
+        if operator in mfu:
+            results.add(row, task, "of the matrix rate", "share", np.array([mfu[operator] / shares[operator]]))
+    results.add("all others", task, "time", "share", np.array([1 - sum(shares[operator] for operator in first)]))
 
-    return float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss) * 1024
+
+def add_counted(results: Results, name: str, trial: Trial, rate: float) -> None:
+    """What a recipe takes by its operations alone, and how long that is at an assumed rate."""
+    clip, config = sum(trial.operations().values()), trial.config
+    encoder = trial.encoder_flops() if config.encode == "each_step" else 0
+    for metric, unit, value in (("clip_flops", "TFLOP", clip / 1e12), ("encoder", "TFLOP", encoder / 1e12)):
+        results.add(name, "counted", metric, unit, np.array([value]))
+    if config.steps:
+        whole = clip * config.batch * config.steps
+        results.add(name, "counted", "recipe_flops", "EFLOP", np.array([whole / 1e18]))
+        results.add(name, "counted", f"recipe at {rate / 1e12:g} TFLOP/s", "device hours", np.array([whole / rate / 3600]))
 
 
 if __name__ == "__main__":

@@ -22,6 +22,10 @@ class WorldModelConfig:
     max_frames: int = 16  # longest past plus horizon
 
 
+SIZES = {"S": (384, 12, 6), "B": (768, 12, 12), "L": (1024, 24, 16), "H": (1280, 32, 16)}
+"""Width, depth and heads of vision transformers by their usual names. The paper takes L, and others in its scaling study."""
+
+
 @dataclass(frozen=True)
 class Memory:
     """What the next step needs of the frames before it: per layer their keys and values (B, h, tokens, d), the last

@@ -15,7 +15,7 @@ from lamplan.models.encoder import EncoderConfig
 from lamplan.models.inverse_dynamics import InverseDynamicsConfig
 from lamplan.models.masked import MaskedConfig
 from lamplan.models.vjepa2 import encoder_config
-from lamplan.models.world_model import WorldModelConfig
+from lamplan.models.world_model import SIZES, WorldModelConfig
 from lamplan.train.joint import JointConfig
 from lamplan.train.optimiser import OptimiserConfig
 
@@ -70,6 +70,8 @@ def load_config(name: str) -> PretrainConfig:
     """A recipe shipped with lamplan by name (`wild-small`, `paper`), or a TOML file by path."""
     path, table = _read(name, SHIPPED)
     named, weights, encoder = _encoder(table.pop("encoder", {}), f"{path} [encoder]")
+    if "world_model" in table:
+        table["world_model"] = _sized(table["world_model"], f"{path} [world_model]")
     parts = {key: _build(cls, table.pop(key, {}), f"{path} [{key}]") for key, cls in _PARTS.items()}
     if "joint" in table:
         parts["joint"] = _build(JointConfig, table.pop("joint"), f"{path} [joint]")
@@ -112,6 +114,16 @@ def _encoder(entry: Any, where: str) -> tuple[str | None, str | None, EncoderCon
     name, weights = table.pop("name", None), table.pop("weights", None)
     base = EncoderConfig() if name is None else encoder_config(name)
     return name, weights, _build(EncoderConfig, asdict(base) | table, where)
+
+
+def _sized(table: dict[str, Any], where: str) -> dict[str, Any]:
+    """The table with its `size`, a usual name, replaced by width, depth and heads; those that it gives itself stay."""
+    rest = {key: value for key, value in table.items() if key != "size"}
+    if "size" not in table:
+        return rest
+    if table["size"] not in SIZES:
+        raise InputError(f"{where}: size '{table['size']}' is not known; choose from {', '.join(SIZES)}, or give width, depth and heads.")
+    return dict(zip(("width", "depth", "heads"), SIZES[table["size"]], strict=True)) | rest
 
 
 def _build(cls: Any, values: dict[str, Any], where: str) -> Any:

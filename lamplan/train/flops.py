@@ -1,4 +1,4 @@
-"""How fast a model trains beside what its device could do: operations counted, not estimated, and a rate measured."""
+"""How fast a model works beside what its device could do: operations counted, not estimated, and a rate measured."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
 
 from lamplan.train.distribution import Precision
+from lamplan.train.timing import timed
 
 Shape = tuple[int, ...]
 
@@ -27,39 +28,37 @@ ON_CPU = {torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention
           torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward: _attention_backward}
 
 
-def training_flops(module: nn.Module, loss: Callable[[], Tensor]) -> int:
-    """Floating point operations of one forward and backward pass through `loss`; the module's state stays as it is.
+def operations(work: Callable[[], object]) -> dict[str, int]:
+    """Floating point operations of `work` by operator (`aten::mm`): matrix products, convolutions and attention, as every published MFU
+    counts them."""
+    with FlopCounterMode(display=False, custom_mapping=ON_CPU) as counter:
+        work()
+    return {str(name).replace(".", "::"): int(count) for name, count in counter.get_flop_counts().get("Global", {}).items()}
 
-    Matrix products, convolutions and attention are counted, as every published MFU does.
-    """
+
+def training_operations(module: nn.Module, loss: Callable[[], Tensor]) -> dict[str, int]:
+    """`operations` of one forward and backward pass through `loss`; the module's state stays as it is."""
     was = {part: part.training for part in module.modules()}
     module.eval()  # nothing that counts its batches may count this one
-    with FlopCounterMode(display=False, custom_mapping=ON_CPU) as counter:
-        loss().backward()
+    counts = operations(lambda: loss().backward())  # type: ignore[no-untyped-call]
     for parameter in module.parameters():
         parameter.grad = None
     for part, training in was.items():
         part.training = training
-    return int(counter.get_total_flops())
+    return counts
+
+
+def training_flops(module: nn.Module, loss: Callable[[], Tensor]) -> int:
+    """All operations of one forward and backward pass through `loss`."""
+    return sum(training_operations(module, loss).values())
 
 
 def matrix_rate(device: torch.device, precision: Precision, seconds: float = 0.1) -> float:
     """Operations per second of square matrix products on this device in this precision, the best of what fits in `seconds`."""
-    accelerator = device.type != "cpu"
-    size = 8192 if accelerator else 1024
+    size = 1024 if device.type == "cpu" else 8192
     matrix = torch.randn(size, size, device=device, dtype=torch.bfloat16 if precision == "bf16" else torch.float32)
     best, began = float("inf"), time.perf_counter()
-    matrix @ matrix
-    while time.perf_counter() - began < seconds:
-        synchronise(device)
-        started = time.perf_counter()
-        matrix @ matrix
-        synchronise(device)
-        best = min(best, time.perf_counter() - started)
-    return 2 * size**3 / best if best < float("inf") else 2 * size**3 / (time.perf_counter() - began)
-
-
-def synchronise(device: torch.device) -> None:
-    """Waits until the device has done what it was given."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
+    while True:
+        best = min(best, timed(lambda: matrix @ matrix, device).busy)
+        if time.perf_counter() - began > seconds:
+            return 2 * size**3 / best

@@ -21,11 +21,29 @@ def test_it_measures_the_loop_and_its_shares_add_up(tmp_path: Path, encode: str)
     training.main(["--config", str(tiny.recipe(tmp_path)), "--encode", encode, "--micro-batch", "4", "--quick", "--device", "cpu",
                    "--out", str(tmp_path / "out")])
     results = Results.read(tmp_path / "out")
-    values = {row.metric: row.value for row in results.rows}
-    assert values["forward"] + values["backward"] + values["optimiser"] + values["outside"] == pytest.approx(1.0)
-    assert 0 <= values["data_wait"] <= values["outside"] < 1 and 0 < values["mfu"] < 1
-    assert values["mfu"] == pytest.approx(values["clips_per_s"] * values["clip_flops"] / values["matrix_rate"])
+    name = f"tiny from {'features' if encode == 'once' else 'frames'}"
+    for kind in ("", ", busy"):
+        values = {row.metric: row.value for row in results.rows if row.name in (name, name + kind)}
+        assert values["forward"] + values["backward"] + values["optimiser"] + values["outside"] == pytest.approx(1.0)
+        assert 0 <= values["data"] <= values["outside"] < 1 and values["mfu"] > 0
+        assert values["mfu"] == pytest.approx(values["clips_per_s"] * values["clip_flops"] / values["matrix_rate"])
     assert results.budget["encode"] == encode and results.budget["micro_batch"] == 4
+    shares = {row.name: row.value for row in results.find(f"operators, {name}", "time")}
+    assert sum(shares.values()) == pytest.approx(1.0) and shares["mm"] > 0 and "all others" in shares
+    # What the operators do of a step's work is all of it, but for those too small to be shown.
+    rates = {row.name: row.value for row in results.find(f"operators, {name}", "of the matrix rate")}
+    assert 0 < sum(rate * shares[operator] for operator, rate in rates.items()) <= values["mfu"] * 1.001
+
+
+def test_a_recipe_is_counted_without_being_run(tmp_path: Path) -> None:
+    training.main(["--config", "wild-small", "--device", "meta", "--out", str(tmp_path / "small")])
+    counted = {row.metric: row.value for row in Results.read(tmp_path / "small").rows}
+    assert set(counted) == {"clip_flops", "encoder"} and counted["clip_flops"] == pytest.approx(2.197e-3, rel=1e-3)
+    training.main(["--config", "paper", "--device", "meta", "--assumed-rate", "100", "--out", str(tmp_path / "paper")])
+    counted = {row.metric: row.value for row in Results.read(tmp_path / "paper").rows}
+    assert counted["recipe_flops"] == pytest.approx(counted["clip_flops"] * 1024 * 30_000 / 1e6)
+    assert counted["recipe at 100 TFLOP/s"] == pytest.approx(counted["recipe_flops"] * 1e6 / 100 / 3600)
+    assert 0 < counted["encoder"] < counted["clip_flops"] / 4
 
 
 def test_operations_of_a_linear_layer_are_counted_and_nothing_is_left_behind() -> None:

@@ -20,17 +20,18 @@ from lamplan.train.joint import JointConfig
 from lamplan.train.optimiser import OptimiserConfig
 from tests.train.cluster import BOTTLENECKS, Squares, learn, losses, recipe, together
 
-STEPS = {"ddp": 20, "fsdp": 5}  # the discrete bottleneck resets its words at every fifth
+STEPS = 20  # the discrete bottleneck resets its words at every fifth
 MUON_STEPS = 3
 JOINT_STEPS = 4
 MUON = {"encode": "each_step", "optimiser": OptimiserConfig("muon", warmup=0.2)}
-ways = pytest.mark.parametrize(("kind", "parallel"), [(kind, parallel) for kind in BOTTLENECKS for parallel in STEPS])
+PARALLEL = ("ddp", "fsdp")
+ways = pytest.mark.parametrize(("kind", "parallel"), [(kind, parallel) for kind in BOTTLENECKS for parallel in PARALLEL])
 
 
-def _all_ways(world: World, out: Path, steps: dict[str, int]) -> None:
-    for parallel, count in steps.items():
+def _all_ways(world: World, out: Path) -> None:
+    for parallel in PARALLEL:
         for kind in BOTTLENECKS:
-            model = learn(recipe(kind, parallel=parallel), out / f"{kind}-{parallel}", count, world=world)
+            model = learn(recipe(kind, parallel=parallel), out / f"{kind}-{parallel}", STEPS, world=world)
             torch.save(model.state_dict(), out / f"{kind}-{parallel}-{world.rank}.pt")
         model = learn(recipe("sparse", parallel=parallel, joint=JointConfig(ema=0.9)), out / f"joint-{parallel}", JOINT_STEPS, images=True,
                       world=world)
@@ -43,7 +44,7 @@ def _all_ways(world: World, out: Path, steps: dict[str, int]) -> None:
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("pair")
-    together(2, _all_ways, out, STEPS)
+    together(2, _all_ways, out)
     return out
 
 
@@ -51,22 +52,10 @@ def numbers(out: Path, part: str = "train/l") -> Tensor:
     return torch.tensor([float(line.split(",")[2]) for line in losses(out) if line.split(",")[1].startswith(part)])
 
 
-@pytest.mark.slow
-def test_two_processes_learn_what_one_does_over_twenty_steps(tmp_path: Path) -> None:
-    together(2, _all_ways, tmp_path, {"ddp": 20, "fsdp": 20})
-    for kind in BOTTLENECKS:
-        for parallel in STEPS:
-            compare(kind, parallel, 20, tmp_path)
-
-
 @ways
 def test_two_processes_learn_what_one_does(kind: str, parallel: str, pair: Path) -> None:
-    compare(kind, parallel, STEPS[parallel], pair)
-
-
-def compare(kind: str, parallel: str, steps: int, pair: Path) -> None:
     one = pair / f"{kind}-{parallel}-alone"
-    alone = learn(recipe(kind), one, steps)
+    alone = learn(recipe(kind), one, STEPS)
     start = torch.manual_seed(0) and LatentActionModel(alone.config).state_dict()
     torch.testing.assert_close(numbers(pair / f"{kind}-{parallel}"), numbers(one), rtol=0, atol=1e-5)
     for rank in range(2):
@@ -90,7 +79,7 @@ def test_an_encoder_that_learns_jointly_learns_the_same_in_two_processes(pair: P
     alone = learn(recipe("sparse", joint=JointConfig(ema=0.9)), tmp_path, JOINT_STEPS, images=True)
     start = torch.manual_seed(0) and LatentActionModel(alone.config).state_dict()
     assert not torch.equal(alone.encoder.patches.weight, start["encoder.patches.weight"])
-    for parallel in STEPS:
+    for parallel in PARALLEL:
         torch.testing.assert_close(numbers(pair / f"joint-{parallel}"), numbers(tmp_path), rtol=0, atol=1e-5)
         for rank in range(2):
             state = torch.load(pair / f"joint-{parallel}-{rank}.pt", weights_only=True)
@@ -104,12 +93,12 @@ def test_another_number_of_processes_goes_on_from_the_same_state(pair: Path, tmp
         run = tmp_path / kind
         shutil.copytree(pair / f"{kind}-{parallel}", run)
         rows = losses(run)
-        resumed = learn(recipe(kind), run, STEPS[parallel])
+        resumed = learn(recipe(kind), run, STEPS)
         assert losses(run) == rows
         for name, tensor in torch.load(pair / f"{kind}-{parallel}-0.pt", weights_only=True).items():
             assert torch.equal(resumed.state_dict()[name], tensor), name
-        learn(recipe(kind), run, STEPS[parallel] + 2)
-        assert losses(run)[: len(rows)] == rows and losses(run)[-1].startswith(f"{STEPS[parallel] + 2},")
+        learn(recipe(kind), run, STEPS + 2)
+        assert losses(run)[: len(rows)] == rows and losses(run)[-1].startswith(f"{STEPS + 2},")
 
 
 @pytest.mark.parametrize(("kind", "whole"), [("noisy", False), ("sparse", True), ("discrete", False)])

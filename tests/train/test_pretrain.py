@@ -348,10 +348,17 @@ def test_recipes_by_name_and_with_mistakes(tmp_path: Path) -> None:
     assert load_config("wild-small").lam.encoder.image_size == 128
     paper = load_config("paper")
     assert (paper.steps, paper.batch, paper.clip_frames, paper.lam.rate_hz, paper.lam.latent_dim) == (30_000, 1024, 16, 4.0, 128)
+    assert (paper.lam.world_model.width, paper.lam.world_model.depth, paper.lam.world_model.heads) == (1024, 24, 16)
     assert paper.optimiser == OptimiserConfig("muon", 6.25e-4, 0.02, 0.04, 0.1, 1.0) and paper.micro_batch == 8
     with pytest.raises(InputError, match="wild-small"):
         load_config("wild-huge")
     path = tmp_path / "bad.toml"
+    path.write_text('[world_model]\nsize = "B"\ndepth = 6\n')
+    sized = load_config(str(path)).lam.world_model
+    assert (sized.width, sized.depth, sized.heads) == (768, 6, 12)
+    path.write_text('[world_model]\nsize = "XL"\n')
+    with pytest.raises(InputError, match="size 'XL' is not known; choose from S, B, L, H"):
+        load_config(str(path))
     path.write_text("[encoder]\nwidht = 3\n")
     with pytest.raises(InputError, match="unknown entries"):
         load_config(str(path))

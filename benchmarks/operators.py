@@ -1,0 +1,29 @@
+"""Where time goes inside a piece of work: torch's operators by the time that is their own."""
+
+from __future__ import annotations
+
+import torch
+from torch.autograd import DeviceType
+from torch.profiler import ProfilerActivity, profile
+
+
+class OperatorProfile:
+    """Watches what this thread computes between `begin` and `end`; it makes the work somewhat slower, so times are for comparing."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._on_gpu = device.type == "cuda"
+        self._profile = profile(activities=[ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * self._on_gpu)
+
+    def begin(self) -> None:
+        self._profile.start()
+
+    def end(self) -> None:
+        self._profile.stop()
+
+    def shares(self) -> dict[str, float]:
+        """Each operator's (`aten::mm`) share of the time of all: on a CPU its own without that of the operators it calls, on a GPU that
+        of the kernels which it started."""
+        events = [event for event in self._profile.key_averages() if event.device_type == DeviceType.CPU]
+        own = {event.key: event.self_device_time_total if self._on_gpu else event.self_cpu_time_total for event in events}
+        total = sum(own.values())
+        return {name: time / total for name, time in own.items() if time > 0}
