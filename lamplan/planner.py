@@ -23,6 +23,7 @@ from lamplan.ranks import split_over_ranks
 from lamplan.robot import RobotSpec
 from lamplan.rollout import Dynamics, LatentDynamics, Past, Precision, costs_of
 from lamplan.search import Found, Search, SearchSpace
+from lamplan.search.detour import detour
 
 NEAR_LIMIT = 0.01
 """An action this share of its range from a limit counts as at the limit."""
@@ -176,6 +177,8 @@ class Planner:
         generator = torch.Generator(frames.device).manual_seed(self.seed if seed is None else seed)
         limits = self._limits(obs, previous, ahead, frames)
         space = self._space(past, goals, limits)
+        if self.proposals and constraint is not None:
+            space = detour(constraint, space, generator)
         found = self.search.minimise(split_over_ranks(cost), space, generator, deadline.iteration_over)
         searched = time.perf_counter()
         if not (torch.isfinite(found.actions).all() and torch.isfinite(found.cost).all()):

@@ -284,3 +284,16 @@ def test_plot_writes_a_picture(tmp_path: Path) -> None:
     plan.plot(tmp_path / "pictures.png", {"now": image(1, 1, 1), "imagined, step 1": image(2, 1, 1), "goal": image(2, 2, 2)})
     plain, pictured = (read_image(tmp_path / name) for name in ("plan.png", "pictures.png"))
     assert pictured.shape[0] > plain.shape[0] + 100 and pictured.shape[1] == plain.shape[1]
+
+
+def test_a_proposal_through_a_wall_is_planned_around_it() -> None:
+    robot = replace(ROBOT, low=np.full(3, -0.5), high=np.full(3, 0.5), prior_mean=np.zeros(3), prior_std=np.full(3, 0.2))
+    obs, goal = image(100, 100, 100), image(150, 100, 100)  # straight along x, by 0.2
+
+    def wall(actions: Tensor) -> Tensor:
+        return 10.0 * (actions[..., 1].abs() < 0.04).any(-1)
+
+    guided = Planner(SeeingWorld(), robot, Gradient(1, 20, 1, rate=0.2, pull=1e-4), proposals=True)
+    free, kept = guided.plan(obs, goal), guided.plan(obs, goal, constraint=wall)
+    assert abs(free.actions[0, 1]) < 0.01 and kept.cost < 1.0
+    assert 0.04 <= abs(kept.actions[0, 1]) < 0.07 and abs(kept.actions[0, 0] - 50 / 255) < 0.05
