@@ -3,7 +3,7 @@
 Clips lie in memory, as features or, with --encode, as frames that the frozen encoder reads at every step, so that the figures are
 those of the optimisation step. MFU is the operations counted for one clip, times clips per second, over the rate of square matrix
 products that was measured in the same run, in the same precision. On a CPU the rows `busy` are of processor time, which other programs
-prolong far less. A second, profiled run says which operators the time goes to, and at which share of that rate those that multiply run.
+prolong far less. Some steps more are profiled: which operators the time goes to, and at which share of that rate those that multiply run.
 
 With `--device meta` nothing is computed: operations are counted, without what fused attention and `recompute` do a second time, and the
 hours that the whole recipe takes at an --assumed-rate.
@@ -14,7 +14,7 @@ from __future__ import annotations
 import argparse
 import re
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -124,46 +124,34 @@ class Trial:
         """Those of one clip's way through the frozen encoder, if it goes that way."""
         return sum(operations(lambda: clip_features(self.model.encoder, self.memory.draw(0, 1))).values())
 
-    def run(self, steps: int, after_step: Callable[[], None]) -> None:
-        """Trains, WARM_UP steps more than said, from wherever the model is."""
-        config = self.config
+    def measure(self, steps: int, profiled: int) -> tuple[list[dict[str, Seconds]], float, dict[str, float]]:
+        """Seconds of every step by part, the peak of memory in GiB, and every operator's share of the time in `profiled` steps more.
+
+        Once only: compilation and recomputation stay with the model.
+        """
+        config, clock, profiler, peak = self.config, Clock(self.device), OperatorProfile(self.device), 0.0
 
         def loss(clip: Tensor, step: int) -> tuple[Tensor, dict[str, Tensor]]:
             # The share of imagined steps is kept exactly, so that a few steps give the average that the operations are of.
             imagined = int((step - WARM_UP + 1) * config.imagined) > int((step - WARM_UP) * config.imagined)
             return self.model.loss(clip_features(self.model.encoder, clip), imagined)
 
-        def ended() -> None:
+        def after_step() -> None:
+            nonlocal peak
             self.model.bottleneck.after_step()
-            after_step()
-
-        with tempfile.TemporaryDirectory() as folder:
-            train(self.joint, self.memory.draw, loss, Budget(steps=WARM_UP + steps), Path(folder), batch=config.batch,
-                  micro_batch=config.micro_batch, title="training", config=config.optimiser, seed=config.seed, after_step=ended,
-                  execution=self.execution)
-
-    def measure(self, steps: int) -> list[dict[str, Seconds]]:
-        """Seconds of every step by part."""
-        clock = Clock(self.device)
-        with (clock.on(Ahead, "step", "data"), clock.on(Spread, "run", "forward"), clock.on(Tensor, "backward", "backward"),
-              clock.on(Optimisers, "step", "optimiser")):
-            self.run(steps, clock.step)
-        return clock.steps[WARM_UP:]
-
-    def profile(self, steps: int) -> dict[str, float]:
-        """Every operator's share of the time."""
-        profiler, done = OperatorProfile(self.device), 0
-
-        def counted() -> None:
-            nonlocal done
-            done += 1
-            if done == WARM_UP:
+            clock.step()
+            if len(clock.steps) == WARM_UP + steps:
+                peak = peak_gib(self.device)  # a profile takes memory of its own
                 profiler.begin()
-            elif done == WARM_UP + steps:
+            elif len(clock.steps) == WARM_UP + steps + profiled:
                 profiler.end()
 
-        self.run(steps, counted)
-        return profiler.shares()
+        with (tempfile.TemporaryDirectory() as folder, clock.on(Ahead, "step", "data"), clock.on(Spread, "run", "forward"),
+              clock.on(Tensor, "backward", "backward"), clock.on(Optimisers, "step", "optimiser")):
+            train(self.joint, self.memory.draw, loss, Budget(steps=WARM_UP + steps + profiled), Path(folder), batch=config.batch,
+                  micro_batch=config.micro_batch, title="training", config=config.optimiser, seed=config.seed, after_step=after_step,
+                  execution=self.execution)
+        return clock.steps[WARM_UP : WARM_UP + steps], peak, profiler.shares()
 
     def _loss(self, clip: Tensor, imagined: bool) -> Tensor:
         return self.model.loss(clip_features(self.model.encoder, clip), imagined)[0]
@@ -212,10 +200,9 @@ def main(argv: list[str] | None = None) -> None:
         torch.cuda.reset_peak_memory_stats(device)
     trial = Trial(config, execution, device)
     counts = trial.operations()
-    found, peak = trial.measure(steps), peak_gib(device)
+    found, peak, shares = trial.measure(steps, 3 if args.quick else 10)
     add_rows(results, name, found, sum(counts.values()), config, rate, peak)
     busy_s = float(np.mean([sum(step.values(), Seconds()).busy for step in found]))
-    shares = trial.profile(3 if args.quick else 10)
     add_operators(results, name, shares, {operator: config.batch * count / busy_s / rate for operator, count in counts.items()})
     Run(results, args.out, config.batch).finish()
 

@@ -58,5 +58,5 @@ def test_missing_files_are_named(tmp_path, capsys):
 
 def test_the_project_readme_has_its_places(root):
     text = (root / "README.md").read_text()
-    for name in ("manipulation", "navigation", "budget", "latency", "training", "loading"):
+    for name in ("manipulation", "navigation", "budget", "latency", "training"):
         assert text.count(f"<!-- results:{name} -->") == text.count(f"<!-- /results:{name} -->") == 1
