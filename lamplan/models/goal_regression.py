@@ -14,17 +14,20 @@ class GoalRegression(nn.Module):
     What the bottleneck of a latent leaves out it can still read from the two frames, and what only labels tell. `begin_as` gives it all but
     the last layer of the inverse dynamics model that unlabelled video taught, from where it needs far fewer labels than from nothing.
     The displacement is the one action that would lead from here to the goal: for an arm the sum of the actions between, for a
-    mobile robot the goal's pose in its own frame. It is learned in units of `scale` (A), the spread of the training data; `spread`
+    mobile robot the goal's pose in its own frame. It is learned in units of `scale` (A), the spread of the training data. `gain` (A), 0 to
+    1, is how much of each number to believe: an angle or a gripper that it cannot see is better left as it is than guessed. `spread`
     (A) is how far it lies from the truth on held-out episodes at a plan's distance, as a standard deviation in the action's units.
     """
 
     scale: Tensor
+    gain: Tensor
     spread: Tensor
 
     def __init__(self, config: InverseDynamicsConfig, feature_dim: int, side: int, action_dim: int) -> None:
         super().__init__()
         self.network = InverseDynamicsModel(config, feature_dim, side, action_dim)
         self.register_buffer("scale", torch.ones(action_dim))
+        self.register_buffer("gain", torch.ones(action_dim))
         self.register_buffer("spread", torch.ones(action_dim))
 
     def begin_as(self, learned: InverseDynamicsModel) -> None:
@@ -34,4 +37,4 @@ class GoalRegression(nn.Module):
 
     def forward(self, now_BPD: Tensor, goal_BPD: Tensor) -> Tensor:
         """Displacements (B, A) in the robot's units."""
-        return self.network(now_BPD, goal_BPD) * self.scale
+        return self.network(now_BPD, goal_BPD) * (self.scale * self.gain)

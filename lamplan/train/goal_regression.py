@@ -26,7 +26,7 @@ def fit_regression(lam: LatentActionModel, pairs: MotionPairs, parts: Split, spe
                    batch: int, seed: int, optimiser: OptimiserConfig) -> tuple[GoalRegression, Trained]:
     """Smooth L1 on the displacement in units of its spread. Half of a batch are goals at the distance of a plan, half at any of `pairs`.
 
-    The weights kept are those with the least error at a plan's distance on the validation episodes.
+    The weights kept are those with the least error at a plan's distance on the validation episodes, which also say its `gain`.
     """
     training, validation = pairs.of(parts.training), at_plans_distance(pairs.of(parts.validation), spec).at_most(512)
     plans = at_plans_distance(training, spec)
@@ -56,7 +56,13 @@ def fit_regression(lam: LatentActionModel, pairs: MotionPairs, parts: Split, spe
 
     done = train(model, draw, loss, budget, run, batch=batch, title=f"goal regression {spec.name} {spec.camera}", config=optimiser,
                  seed=seed, validate=validate, validate_every=VALIDATE_EVERY, patience=Patience("error", PATIENCE))
-    return model.eval(), done
+    model.gain.copy_(gain_of(errors_of(model.eval(), validation) + validation.moved, validation.moved))
+    return model, done
+
+
+def gain_of(said: Tensor, moved: Tensor) -> Tensor:
+    """By which factor (A) between 0 and 1 what is said (N, A) comes nearest to the motion (N, A), by least squares."""
+    return ((said * moved).sum(0) / said.square().sum(0).clamp_min(1e-12)).clamp(0.0, 1.0)
 
 
 def at_plans_distance(pairs: MotionPairs, spec: RobotSpec) -> MotionPairs:

@@ -10,7 +10,7 @@ import torch
 
 from lamplan.controllers import new_regression
 from lamplan.models.inverse_dynamics import InverseDynamicsConfig, InverseDynamicsModel
-from lamplan.train.goal_regression import at_plans_distance, errors_of, fit_regression
+from lamplan.train.goal_regression import at_plans_distance, errors_of, fit_regression, gain_of
 from lamplan.train.labelled import encode_moments, motion_pairs, split
 from lamplan.train.loop import Budget
 from lamplan.train.optimiser import OptimiserConfig
@@ -42,6 +42,19 @@ def test_it_begins_as_the_inverse_dynamics_model_it_learns_and_keeps_what_was_be
     model, done = fit_regression(lam, pairs, parts, SPEC, Budget(steps=400), tmp_path, batch=32, seed=0,  # type: ignore[arg-type]
                                  optimiser=OptimiserConfig(learning_rate=3e-3))
     assert errors_of(model, test).square().mean() < 0.25 * before and errors_of(model, test).shape == (len(test), 3)
-    validated = errors_of(model, at_plans_distance(pairs.of(parts.validation), SPEC))[:, SPEC.position].norm(dim=1).mean().item()
-    assert done.validation["delta_m"] == pytest.approx(validated, rel=1e-5) and validated < done.validation["still_m"]
+    validation = at_plans_distance(pairs.of(parts.validation), SPEC)
+    believed = errors_of(model, validation)
+    assert (model.gain > 0.3).all() and (model.gain <= 1).all()
+    model.gain.fill_(1.0)
+    plain = errors_of(model, validation)
+    assert done.validation["delta_m"] == pytest.approx(plain[:, SPEC.position].norm(dim=1).mean().item(), rel=1e-5)
+    assert believed.square().mean() <= plain.square().mean() and done.validation["delta_m"] < done.validation["still_m"]
     assert model.scale[0] == pytest.approx(at_plans_distance(pairs.of(parts.training), SPEC).moved[:, 0].std(unbiased=False).item())
+
+
+def test_what_says_nothing_of_the_motion_is_not_believed() -> None:
+    rng = torch.Generator().manual_seed(0)
+    moved = torch.randn(4000, 3, generator=rng)
+    noise = torch.randn(4000, 3, generator=rng)
+    gain = gain_of(torch.stack([moved[:, 0], moved[:, 1] + noise[:, 1], -moved[:, 2]], dim=1), moved)
+    torch.testing.assert_close(gain, torch.tensor([1.0, 0.5, 0.0]), atol=0.05, rtol=0)
