@@ -38,7 +38,7 @@ PRESETS: dict[str, Preset] = {
     "jepa-wms-metaworld": Preset(CEM(300, 15, 10, 6)),
     "jepa-wms-pusht": Preset(CEM(300, 30, 10, 6)),
     "dino-wm": Preset(CEM(300, 30, 30, 5)),
-    # The best that was measured here (README, Results): what was learned from labels proposes, the world model corrects.
+    # The best that was measured here (benchmarks/README.md): what was learned from labels proposes, the world model corrects.
     "guided": Preset(Gradient(samples=1, iterations=16, horizon=1, rate=0.2, pull=0.03), GoalCost("l1"), "regression", strides=True),
     # The best without a goal regression that plans in a quarter of a second on 2 cores, for `LatentPlanner`.
     "realtime": Preset(Gradient(samples=1, iterations=12, horizon=1, rate=0.33), GoalCost("l1"), "latent", strides=True),

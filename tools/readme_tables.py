@@ -1,4 +1,4 @@
-"""Fills the tables of README.md from results files: python -m tools.readme_tables runs/manipulation runs/navigation
+"""Fills the tables of benchmarks/README.md from results files: python -m tools.readme_tables runs/manipulation runs/navigation
 
 A table stands between the marks `<!-- results:NAME -->` and `<!-- /results:NAME -->`, NAME being the benchmark. Everything
 between them is replaced by the table, the command that makes it again, and the commit and device it was measured on. Several
@@ -18,7 +18,7 @@ from lamplan.errors import DataError, LamplanError
 from lamplan.report.results import Results
 from lamplan.report.table import table
 
-README = Path(__file__).resolve().parents[1] / "README.md"
+README = Path(__file__).resolve().parents[1] / "benchmarks" / "README.md"
 
 
 def origin(results: Results) -> str:
@@ -46,7 +46,7 @@ def fill(text: str, runs: list[Results]) -> str:
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("results", nargs="+", type=Path, help="results.json of a benchmark, or the folder that holds it")
-    parser.add_argument("--readme", type=Path, default=README, help="the file to fill (default: the project's README.md)")
+    parser.add_argument("--readme", type=Path, default=README, help="the file to fill (default: benchmarks/README.md)")
     options = parser.parse_args(arguments)
     try:
         text = options.readme.read_text(encoding="utf-8")

@@ -56,7 +56,7 @@ def test_missing_files_are_named(tmp_path, capsys):
     assert "absent.json" in capsys.readouterr().err
 
 
-def test_the_project_readme_has_its_places(root):
-    text = (root / "README.md").read_text()
+def test_the_page_of_results_has_its_places(root):
+    text = (root / "benchmarks" / "README.md").read_text()
     for name in ("manipulation", "navigation", "budget", "latency", "training"):
         assert text.count(f"<!-- results:{name} -->") == text.count(f"<!-- /results:{name} -->") == 1
