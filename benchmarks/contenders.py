@@ -21,6 +21,7 @@ from benchmarks.policies import Constant, Policy, Random
 from benchmarks.regression import RegressionPolicy
 from benchmarks.shapes import Shape
 from lamplan.controllers import has_regression, load_controller, load_regression
+from lamplan.costs import GoalCost
 from lamplan.errors import InputError
 from lamplan.lam import LatentActionModel
 from lamplan.latent_planner import LatentPlanner
@@ -100,13 +101,14 @@ class Sources:
 
 class Contenders:
     """Builds policies for plans of `horizon` steps. A shape makes the planners search a single action spread over them; `searched`
-    is the robot as their search sees it, with limits and prior of a protocol (by default the robot's own)."""
+    is the robot as their search sees it, with limits and prior of a protocol (by default the robot's own); `cost` is what a search
+    minimises that brings no cost of its own (by default the planner's)."""
 
     def __init__(self, sources: Sources, horizon: int, search: SearchBudget, oracle: SearchBudget, shape: Shape | None = None,
-                 searched: RobotSpec | None = None) -> None:
+                 searched: RobotSpec | None = None, cost: GoalCost | None = None) -> None:
         self.sources, self.horizon, self.search, self.oracle, self.shape = sources, horizon, search, oracle, shape
         self.robot, self.encode, self.decode = sources.robot, sources.encode, sources.decode
-        self.searched = searched or sources.robot
+        self.searched, self.cost = searched or sources.robot, cost
 
     def build(self, names: list[str]) -> list[Policy]:
         """The named rows; one whose weights were not given is left out, and said to be."""
@@ -176,7 +178,7 @@ class Contenders:
             # The action-labelled model was told single steps.
             longest = 1 if name == "action_labelled" else dynamics.lam.config.max_stride
             dynamics = Shaped(dynamics, self.shape, self.horizon, self.searched, longest)
-        return Planner(dynamics, self.searched, self.search.cem(self._search_steps), proposals=proposals)
+        return Planner(dynamics, self.searched, self.search.cem(self._search_steps), proposals=proposals, cost=self.cost)
 
     def _striding(self, name: str) -> Planner:
         dynamics, search = self._dynamics(name), self.search.cem(1)

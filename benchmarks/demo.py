@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks import manipulation, navigation
+from benchmarks import manipulation, navigation, recon
 from benchmarks.contenders import Contenders, SearchBudget, Sources
 from benchmarks.options import FIRST_HELD_OUT_SEED, guarded
 from benchmarks.run import Run
@@ -77,9 +77,9 @@ def demo_rover(robot: Path, checkpoint: Path, out: Path) -> Run:
     """Open-loop plans and a drive of the rover."""
     sources = Sources(robot, checkpoint, None, None, "cpu")
     run = begin("demo (rover)", out, recon=str(ROVER_SEARCH), closed_loop=str(DRIVE_SEARCH))
-    contenders = Contenders(sources, navigation.HORIZON, ROVER_SEARCH, NO_ORACLE, StraightLine())
+    contenders = Contenders(sources, navigation.HORIZON, ROVER_SEARCH, NO_ORACLE, StraightLine(), cost=recon.COST)
     navigation.open_loop(contenders, ROVER_ROWS, "recon", ROVER_EPISODES, 0, run)
-    contenders = Contenders(sources, navigation.HORIZON, DRIVE_SEARCH, NO_ORACLE, Arc())
+    contenders = Contenders(sources, navigation.HORIZON, DRIVE_SEARCH, NO_ORACLE, Arc(), cost=recon.COST)
     navigation.closed_loop(contenders, ["prior", "lam_in_domain_guided"], DRIVES, 0, run)
     return run
 

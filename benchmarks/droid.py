@@ -19,6 +19,7 @@ from benchmarks.displacement import displacement_errors
 from benchmarks.literature import action_score, droid_quotes
 from benchmarks.options import guarded
 from benchmarks.protocol import Part, Protocol, as_it_is
+from lamplan.costs import GoalCost
 from lamplan.report.results import Row
 from lamplan.robot import RobotSpec
 
@@ -50,7 +51,7 @@ PROTOCOL = Protocol(
     name="droid", kind="arm", horizon=HORIZON, episodes=64, search=SEARCH, quick=QUICK,
     cameras=("exterior_image_2_left", "exterior_1_left", "exterior_image_1_left"),
     parts={"droid": Part(None, as_droid_searches), "own_limits": Part(None, as_it_is)},
-    errors=displacement_errors, derived=scored, quoted=droid_quotes(), where=WHERE)
+    errors=displacement_errors, derived=scored, cost=GoalCost(), quoted=droid_quotes(), where=WHERE)
 
 
 def main(argv: list[str] | None = None) -> None:

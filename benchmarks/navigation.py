@@ -19,7 +19,7 @@ from benchmarks.contenders import PLANNERS, ROWS, Contenders, SearchBudget, Sour
 from benchmarks.filming import film_track, film_windows
 from benchmarks.open_loop import decide_all
 from benchmarks.options import benchmark_parser, chosen, guarded, positive_int
-from benchmarks.recon import HORIZON, SEARCH, as_recon_searches
+from benchmarks.recon import COST, HORIZON, SEARCH, as_recon_searches
 from benchmarks.run import Run
 from benchmarks.shapes import Arc, Shape, StraightLine
 from benchmarks.trajectories import as_seen_from_start, follow, path_errors
@@ -62,12 +62,12 @@ def main(argv: list[str] | None = None) -> None:
     run = Run(results, args.out, args.batch)
     for part in (name for name in parts if name in SHAPES):
         searched = as_recon_searches(sources.robot) if part == "recon" else None
-        contenders = Contenders(sources, HORIZON, search, oracle_search, SHAPES[part], searched)
+        contenders = Contenders(sources, HORIZON, search, oracle_search, SHAPES[part], searched, COST)
         # Only the planners know of the plan's shape: the other rows would repeat those of the first part.
         names = rows if part == "recon" else [row for row in rows if row in PLANNERS]
         open_loop(contenders, names, part, args.episodes or (8 if quick else 100), oracle_episodes, run)
     if "closed_loop" in parts:
-        contenders = Contenders(sources, HORIZON, closed_search, closed_oracle_search, Arc())
+        contenders = Contenders(sources, HORIZON, closed_search, closed_oracle_search, Arc(), cost=COST)
         closed_loop(contenders, rows, args.closed_episodes or (2 if quick else 20), closed_oracle_episodes, run)
     run.finish()
 

@@ -10,6 +10,7 @@ import numpy as np
 from benchmarks.contenders import SearchBudget
 from benchmarks.log_windows import LogReader
 from benchmarks.shapes import Shape
+from lamplan.costs import GoalCost
 from lamplan.report.results import Quote, Row
 from lamplan.robot import RobotSpec
 
@@ -35,7 +36,7 @@ class Protocol:
     """Windows of `horizon` steps out of recorded episodes; from the first image a plan to the last, held against what was recorded.
 
     kind: of the robots that it is for. cameras: the ones that it looks through, the first that a log has. parts: the protocol's own
-    way to search stands first. derived: rows that follow from a measured one. where: how people get the data that it was published on.
+    way to search stands first. derived: rows that follow from a measured one. cost: what a search minimises. where: how people get the data that it was published on.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Protocol:
     parts: dict[str, Part]
     errors: Errors
     derived: Callable[[Row], list[Row]]
+    cost: GoalCost
     quoted: tuple[Quote, ...]
     where: str
 

@@ -20,9 +20,13 @@ from benchmarks.options import guarded
 from benchmarks.protocol import Part, Protocol, as_it_is
 from benchmarks.shapes import Arc, StraightLine
 from benchmarks.trajectories import WAYPOINT_M, path_errors
+from lamplan.costs import GoalCost
 from lamplan.robot import RobotSpec
 
 HORIZON = 8
+# The paper calls its cost on RECON similar to the one on DROID (L2) and that of NWM (LPIPS of images). On seeds for development L1 between
+# features led nearer than L2.
+COST = GoalCost("l1")
 SEARCH = SearchBudget(120, 1, 5)
 WHERE = """RECON: sites.google.com/view/recon-robot (recon_release/*.hdf5, read as they are), or the pictures with traj_data.pkl
   that train/process_recon.py of github.com/robodhruv/visualnav-transformer makes of them
@@ -41,7 +45,7 @@ def as_recon_searches(robot: RobotSpec) -> RobotSpec:
 PROTOCOL = Protocol(
     name="recon", kind="mobile", horizon=HORIZON, episodes=100, search=SEARCH, quick=SearchBudget(32, 1, 5), cameras=("rgb_left",),
     parts={"recon": Part(StraightLine(), as_recon_searches), "arc": Part(Arc(), as_it_is)},
-    errors=lambda robot, plans, states: path_errors(plans, states), derived=lambda row: [], quoted=recon_quotes(), where=WHERE)
+    errors=lambda robot, plans, states: path_errors(plans, states), derived=lambda row: [], cost=COST, quoted=recon_quotes(), where=WHERE)
 
 
 def main(argv: list[str] | None = None) -> None:
