@@ -36,7 +36,8 @@ class Protocol:
     """Windows of `horizon` steps out of recorded episodes; from the first image a plan to the last, held against what was recorded.
 
     kind: of the robots that it is for. cameras: the ones that it looks through, the first that a log has. parts: the protocol's own
-    way to search stands first. derived: rows that follow from a measured one. cost: what a search minimises. where: how people get the data that it was published on.
+    way to search stands first. derived: rows that follow from a measured one. cost: what a search
+    minimises. where: how people get the data that it was published on.
     """
 
     name: str
