@@ -3,7 +3,6 @@
 import json
 import shutil
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -188,9 +187,9 @@ def test_25_real_episodes_of_a_widowx(bridge):
     np.testing.assert_array_equal(log[3].frames("image_0")[[7, 2]], log[3].frames("image_0", np.array([7, 2])))
 
 
-def test_the_real_episodes_are_those_of_a_widowx_at_5_hz(bridge):
-    """A draft of its robot.toml, by the percentiles of these episodes: there is no controller of it yet."""
-    spec = RobotSpec.load(Path(__file__).parent / "widowx.toml")
+def test_the_real_episodes_are_those_of_a_widowx_at_5_hz(bridge, root):
+    """The limits of its robot.toml are percentiles of these episodes."""
+    spec = RobotSpec.load(root / "controllers" / "widowx")
     for episode in open_log(bridge):
         check_limits(episode, spec)
 

@@ -58,5 +58,5 @@ def test_missing_files_are_named(tmp_path, capsys):
 
 def test_the_page_of_results_has_its_places(root):
     text = (root / "benchmarks" / "README.md").read_text()
-    for name in ("manipulation", "navigation", "budget", "latency", "training"):
+    for name in ("manipulation", "navigation", "budget", "latency", "training", "streaming"):
         assert text.count(f"<!-- results:{name} -->") == text.count(f"<!-- /results:{name} -->") == 1
