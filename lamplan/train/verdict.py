@@ -30,8 +30,9 @@ RULE = (f"usable: the motion read back from two held-out pictures errs by at mos
 
 @dataclass(frozen=True)
 class Errors:
-    """Errors by pair, and whose episode it was: over whole plans (N) in metres, over single steps (M) in L1; and those of the motion
-    read back from latents between pairs of any distance (K, A), and of the goal regression over whole plans (N, A)."""
+    """Errors by pair, and whose episode it was: over whole plans (N) in metres, over single steps (M) in L1 of the next frame and in metres
+    of the motion read back from a latent (`back`); and those of the motion read back from latents between pairs of any distance
+    (K, A), and of the goal regression over whole plans (N, A)."""
 
     plan_episode: np.ndarray
     plan: dict[str, np.ndarray]
@@ -39,6 +40,7 @@ class Errors:
     regression: np.ndarray
     step_episode: np.ndarray
     step: dict[str, np.ndarray]
+    back: dict[str, np.ndarray]
 
     @classmethod
     def joined(cls, parts: list[Errors]) -> Errors:
@@ -47,7 +49,7 @@ class Errors:
 
         plan_episode, proposal, regression, step_episode = (
             np.concatenate([getattr(part, name) for part in parts]) for name in ("plan_episode", "proposal", "regression", "step_episode"))
-        return cls(plan_episode, each("plan"), proposal, regression, step_episode, each("step"))
+        return cls(plan_episode, each("plan"), proposal, regression, step_episode, each("step"), each("back"))
 
 
 @torch.inference_mode()
@@ -55,25 +57,31 @@ def held_out_errors(lam: LatentActionModel, controller: Controller, regression: 
                     usual: Tensor, most: int = 2048) -> Errors:
     """Of the motion proposed from the latent between two frames a plan apart, of the goal regression's, of standing still, and of the
     mean motion of the episodes learned from (`usual`, by the number of steps (G + 1, A)); of the world model's next frame with
-    the latent of the true action, the inferred one, none, and of the present frame. On at most `most` pairs each."""
+    the latent of the true action, the inferred one, none, and of the present frame; and of the motion of a single step, read back from
+    the first two of these latents. On at most `most` pairs each."""
     every, steps = pairs.at_most(most), pairs.where(pairs.gap == 1).at_most(most)
     proposal = torch.cat([controller.actions(every.features[first].float(), z[:, None])[:, 0] - moved for first, z, moved in
                           zip(every.first.split(64), every.latents.split(64), every.moved.split(64), strict=True)])
     far, axes = every.longest(), spec.position
     parts: dict[str, list[Tensor]] = {"controller": [], "inferred": [], "zero": [], "copy": []}
+    back: dict[str, list[Tensor]] = {"controller": [], "inferred": []}
     for rows in torch.arange(len(steps), device=steps.first.device).split(64):
         s, s_next = steps.frames(rows)
         inferred = steps.latents[rows]
         for name, z in (("controller", controller(s, steps.moved[rows])), ("inferred", inferred), ("zero", torch.zeros_like(inferred))):
             parts[name].append((lam.predict(s[:, None], z[:, None]) - s_next).abs().mean((1, 2)))
+            if name in back:
+                motion = controller.actions(s, z[:, None])[:, 0] - steps.moved[rows]
+                back[name].append(motion[:, axes].norm(dim=1))
         parts["copy"].append((s - s_next).abs().mean((1, 2)))
     errors = {"proposed": proposal, "zero action": every.moved, "mean motion": every.moved - usual[every.gap]}
     regressed = errors_of(regression, every.where(far))
     plan = {name: by[far][:, axes].norm(dim=1).cpu().numpy() for name, by in errors.items()}
     plan["goal regression"] = regressed[:, axes].norm(dim=1).cpu().numpy()
-    step = {name: torch.cat(values).cpu().numpy() for name, values in parts.items()}
+    step, read = ({name: torch.cat(values).cpu().numpy() for name, values in by.items()} for by in (parts, back))
+    read["zero action"] = steps.moved[:, axes].norm(dim=1).cpu().numpy()
     return Errors(every.episode[far].cpu().numpy(), plan, proposal.cpu().numpy(), regressed.cpu().numpy(),
-                  steps.episode.cpu().numpy(), step)
+                  steps.episode.cpu().numpy(), step, read)
 
 
 @dataclass(frozen=True)
@@ -91,7 +99,7 @@ class Measured:
         return rows | {"verdict": f"{self.verdict}: {self.reason}", "the rule": RULE}
 
     def __str__(self) -> str:
-        lines = [f"  {row.metric:<13} {row.name:<26} {cell(row)} {row.unit}, n = {row.n}" for row in self.rows]
+        lines = [f"  {row.metric:<17} {row.name:<26} {cell(row)} {row.unit}, n = {row.n}" for row in self.rows]
         return "\n".join([*lines, f"  {self.verdict}: {self.reason}"])
 
 
@@ -107,6 +115,8 @@ def measured(errors: Errors, spec: RobotSpec, seed: int = 0) -> Measured:
     metric = "delta_xyz" if spec.kind == "arm" else "delta_xy"
     plan = {name: add(metric, "m", name, values, errors.plan_episode) for name, values in errors.plan.items()}
     rival = min(("zero action", "mean motion"), key=lambda name: plan[name].value)
+    for name, values in errors.back.items():
+        add(f"{metric}, a step", "m", name if name == "zero action" else f"{name} latents", values, errors.step_episode)
     gain = add(metric, "m", f"{rival} - proposed", errors.plan[rival] - errors.plan["proposed"], errors.plan_episode)
     for name, values in errors.step.items():
         add("next frame", "L1", name, values, errors.step_episode)

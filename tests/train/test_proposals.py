@@ -162,6 +162,8 @@ def test_a_perfect_controller_is_usable_and_one_that_is_far_off_is_not(off: floa
     assert found.verdict == verdict and found.episodes == 8
     rows = {(row.metric, row.name): row for row in found.rows}
     assert rows["delta_xy", "proposed"].value == pytest.approx(off * 2**0.5, abs=5e-3)
+    assert rows["delta_xy, a step", "inferred latents"].value == pytest.approx(off * 2**0.5, abs=5e-3)
+    assert rows["delta_xy, a step", "controller latents"].value == pytest.approx(2 * off * 2**0.5, abs=5e-3)  # both ways are off
     assert rows["delta_xy", "goal regression"].value == pytest.approx(off * 2**0.5, abs=5e-3)
     assert rows["delta_xy", "proposed"].n == 8  # episodes, not pairs
     still = pairs.moved[pairs.longest(), :2].norm(dim=1).mean().item()
