@@ -17,7 +17,7 @@ import torch
 from tqdm import tqdm
 
 from benchmarks.machine import peak_gib
-from benchmarks.options import chosen, guarded, positive_int
+from benchmarks.options import add_timing_options, chosen, guarded, positive_int
 from benchmarks.prefix_dynamics import PrefixDynamics
 from benchmarks.run import Run
 from benchmarks.soak import soak
@@ -69,8 +69,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--soak", type=positive_int, default=10_000, help="plans of the real-time mode in a row, of the part `soak`; "
                         "with the same --out it goes on where it was stopped")
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32", help="of all parts but `full`, which shows both")
-    parser.add_argument("--threads", type=positive_int, help="CPU threads (default: torch's choice)")
-    parser.add_argument("--note", default="", help="what else the machine was doing, for the record")
+    add_timing_options(parser)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--out", type=Path, required=True)

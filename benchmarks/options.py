@@ -22,6 +22,12 @@ def positive_int(text: str) -> int:
     return value
 
 
+def add_timing_options(parser: argparse.ArgumentParser) -> None:
+    """What every measurement of time is told of the machine."""
+    parser.add_argument("--threads", type=positive_int, help="CPU threads (default: torch's choice)")
+    parser.add_argument("--note", default="", help="what else the machine was doing, for the record")
+
+
 def held_out_seed(text: str) -> int:
     """An argparse type: a seed that no training data were recorded from."""
     value = int(text)

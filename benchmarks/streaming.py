@@ -17,7 +17,7 @@ import torch
 from tqdm import tqdm
 
 from benchmarks.machine import peak_gib
-from benchmarks.options import guarded, positive_int
+from benchmarks.options import add_timing_options, guarded, positive_int
 from benchmarks.run import Run
 from lamplan.lam import LatentActionModel
 from lamplan.models.encoder import Encoder
@@ -71,8 +71,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--fps", type=float, default=4.0)
     parser.add_argument("--chunk", type=positive_int, default=CAUSAL_FRAMES, help="frames encoded at once (default: 16)")
     parser.add_argument("--precision", choices=["fp32", "bf16"], default="fp32")
-    parser.add_argument("--threads", type=positive_int, help="CPU threads (default: torch's choice)")
-    parser.add_argument("--note", default="", help="what else the machine was doing, for the record")
+    add_timing_options(parser)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--out", type=Path, required=True)

@@ -27,7 +27,7 @@ from torch import Tensor
 
 from benchmarks.machine import peak_gib
 from benchmarks.operators import OperatorProfile
-from benchmarks.options import guarded, positive_int
+from benchmarks.options import add_timing_options, guarded, positive_int
 from benchmarks.run import Run
 from lamplan.errors import InputError
 from lamplan.lam import LatentActionModel
@@ -172,8 +172,7 @@ def main(argv: list[str] | None = None) -> None:
                         help="torch's name of it, or `meta` to count only")
     parser.add_argument("--assumed-rate", type=float, default=ASSUMED_RATE, metavar="TFLOP/S",
                         help=f"with --device meta (default: {ASSUMED_RATE:g}, 40 %% of an H200's published 989 in bf16, dense)")
-    parser.add_argument("--threads", type=positive_int, help="CPU threads (default: torch's choice)")
-    parser.add_argument("--note", default="", help="what else the machine was doing, for the record")
+    add_timing_options(parser)
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args(argv)
 
