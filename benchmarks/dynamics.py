@@ -9,7 +9,7 @@ from benchmarks.action_labelled import ActionLabelledWorldModel
 from benchmarks.shapes import Shape
 from lamplan.lam import LatentActionModel
 from lamplan.robot import RobotSpec
-from lamplan.rollout import Dynamics, Past, Proposal, WorldModelDynamics
+from lamplan.rollout import Context, Dynamics, Past, Proposal, WorldModelDynamics
 
 
 class StandardisedActions:
@@ -18,10 +18,10 @@ class StandardisedActions:
     def __init__(self, model: ActionLabelledWorldModel) -> None:
         self.model = model
 
-    def context(self, s: Tensor) -> None:
-        return None
+    def context(self, s: Tensor) -> Context:
+        return ()
 
-    def latents(self, context: None, actions: Tensor) -> Tensor:
+    def latents(self, context: Context, actions: Tensor) -> Tensor:
         return self.model.standardise(actions)
 
 

@@ -16,7 +16,7 @@ from lamplan.models.controller import Controller
 from lamplan.planner import Constraint, Planner, check_stride
 from lamplan.presets import Preset
 from lamplan.robot import RobotSpec
-from lamplan.rollout import Past, Precision, WorldModelDynamics
+from lamplan.rollout import Context, Past, Precision, WorldModelDynamics
 from lamplan.search import Found, Search, SearchSpace, box
 
 FARTHEST = 3.0
@@ -31,10 +31,10 @@ class Whitened:
     def __init__(self, controller: Controller) -> None:
         self.mean, self.basis = controller.latent_mean, controller.latent_basis
 
-    def context(self, s: Tensor) -> None:
-        return None
+    def context(self, s: Tensor) -> Context:
+        return ()
 
-    def latents(self, context: None, actions: Tensor) -> Tensor:
+    def latents(self, context: Context, actions: Tensor) -> Tensor:
         return self.mean + actions @ self.basis.T
 
     def whiten(self, latents: Tensor) -> Tensor:
@@ -91,6 +91,6 @@ class LatentPlanner(Planner):
 
     def _executed(self, found: Found, past: Past, predicted: Tensor, limits: Limits) -> Tensor:
         seen = torch.cat([past.present[:, None], predicted[:, :-1]], dim=1).flatten(0, 1)
-        latents = self.map.latents(None, found.actions.flatten(0, 1)[:, None])
+        latents = self.map.latents((), found.actions.flatten(0, 1)[:, None])
         moved = self.controller.actions(seen, latents)[:, 0]
         return self._divided(limits(moved.unflatten(0, (len(past), 1, -1)))[:, 0])

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lamplan.allocator import keep_freed_memory
 from lamplan.controllers import load_controller, load_regression
 from lamplan.costs import AnyOf, GoalCost, Goals
 from lamplan.errors import InputError
@@ -71,6 +72,7 @@ class Planner:
     """Model-predictive control in feature space: searches the actions whose imagined outcome looks most like the goal.
 
     `search` is a method with its settings, or the name of some in `lamplan.presets`, which bring their own `cost` unless one is given.
+    On a CPU the first planner makes the process keep memory that it frees (`lamplan.allocator`).
     """
 
     def __init__(self, dynamics: Dynamics, robot: RobotSpec, search: Search | Preset | str = "paper", seed: int = 0,
@@ -84,6 +86,8 @@ class Planner:
         self.searched = robot.over(stride)
         self._previous: Tensor | None = None
         self._pace = Pace()
+        if dynamics.device.type == "cpu":
+            keep_freed_memory()
 
     @classmethod
     def load(cls, checkpoint: str | Path, robot: str | Path, search: Search | Preset | str = "guided", seed: int = 0,

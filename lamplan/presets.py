@@ -39,7 +39,7 @@ PRESETS: dict[str, Preset] = {
     "jepa-wms-pusht": Preset(CEM(300, 30, 10, 6)),
     "dino-wm": Preset(CEM(300, 30, 30, 5)),
     # The best that was measured here (benchmarks/README.md): what was learned from labels proposes, the world model corrects.
-    "guided": Preset(Gradient(samples=1, iterations=16, horizon=1, rate=0.2, pull=0.03), GoalCost("l1"), "regression", strides=True),
+    "guided": Preset(Gradient(samples=1, iterations=8, horizon=1, rate=0.3, pull=0.03), GoalCost("l1"), "regression", strides=True),
     # The best without a goal regression that plans in a quarter of a second on 2 cores, for `LatentPlanner`.
     "realtime": Preset(Gradient(samples=1, iterations=12, horizon=1, rate=0.33), GoalCost("l1"), "latent", strides=True),
 }

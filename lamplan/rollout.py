@@ -23,19 +23,24 @@ Precision = Literal["fp32", "bf16"]
 """What imagining is computed in: weights and whatever passes between them. Encoder, proposals, distances and search stay in fp32."""
 DTYPES: dict[str, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
+Context = tuple[Tensor, ...]
+"""What an `ActionMap` reads actions against, from B frames: tensors (B, ...), or none."""
+
 
 @dataclass(frozen=True)
 class Past:
-    """What all candidates of an episode share: the present frame (B, P, D), and the memory of earlier frames."""
+    """What all candidates of an episode share: the present frame (B, P, D), the memory of earlier frames, and what an action is read
+    against at the present one (`ActionMap.context`)."""
 
     present: Tensor
     earlier: Memory | None
+    context: Context = ()
 
     def __len__(self) -> int:
         return len(self.present)
 
     def episodes(self, pick: slice) -> Past:
-        return Past(self.present[pick], self.earlier and self.earlier.each(lambda x: x[pick]))
+        return Past(self.present[pick], self.earlier and self.earlier.each(lambda x: x[pick]), tuple(x[pick] for x in self.context))
 
 
 @dataclass(frozen=True)
@@ -49,9 +54,9 @@ class Proposal:
 class ActionMap(Protocol):
     """Real actions to what the world model is conditioned on: a `Controller`, or the action itself for a labelled model."""
 
-    def context(self, s: Tensor) -> Any: ...
+    def context(self, s: Tensor) -> Context: ...
 
-    def latents(self, context: Any, actions: Tensor) -> Tensor: ...
+    def latents(self, context: Context, actions: Tensor) -> Tensor: ...
 
 
 class Dynamics(Protocol):
@@ -117,13 +122,17 @@ class WorldModelDynamics:
         for t in range(frames.shape[1] - 1):
             told = self.past_condition(frames[:, t], frames[:, t + 1])
             _, earlier = self.world_model.step(frames[:, t].to(self.dtype), told.to(self.dtype), earlier)
-        return Past(frames[:, -1], earlier)
+        return self._past(frames[:, -1], earlier)
 
     def after(self, past: Past, action: Tensor) -> Past:
-        s = past.present.to(self.dtype)
+        s = past.present.to(self.dtype)  # and not past.context: a latent planner's past is read by latents, this action is real
         z = self.action_map.latents(self.action_map.context(s), action[:, None])[:, 0]
         following, earlier = self.world_model.step(s, z.to(self.dtype), past.earlier)
-        return Past(following.float(), earlier)
+        return self._past(following.float(), earlier)
+
+    def _past(self, present: Tensor, earlier: Memory | None) -> Past:
+        # Read once, however often a search asks: of a gradient search's iterations this was a fifth.
+        return Past(present, earlier, self.action_map.context(present.to(self.dtype)))
 
     def past_condition(self, s: Tensor, s_next: Tensor) -> Tensor:
         """What the world model was told at a past frame: the latent inferred from the two frames."""
@@ -132,8 +141,7 @@ class WorldModelDynamics:
     def rollout(self, past: Past, actions: Tensor) -> Tensor:
         episodes, candidates, horizon = actions.shape[:3]
         s = past.present.to(self.dtype)
-        # The first step's context depends on the present frame alone, so its candidates share it.
-        z = self.action_map.latents(self.action_map.context(s), actions[:, :, 0]).flatten(0, 1)
+        z = self.action_map.latents(past.context, actions[:, :, 0]).flatten(0, 1)
         s = s.repeat_interleave(candidates, dim=0)
         seen = past.earlier and past.earlier.as_shared()
         frames = []

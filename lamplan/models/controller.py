@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from lamplan.models.layers import Block, CrossAttention, grid_positions, rope_tables
 
-Context = tuple[Tensor, Tensor]
+Context = tuple[Tensor, ...]  # keys and values
 
 
 @dataclass(frozen=True)

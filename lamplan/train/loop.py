@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lamplan.allocator import keep_freed_memory
 from lamplan.errors import InputError, LamplanError
 from lamplan.train.batches import Ahead, Draw, Parts
 from lamplan.train.best import Best, Patience
@@ -82,6 +83,8 @@ def train(module: nn.Module, draw: Draw, loss: Loss, budget: Budget, out: Path, 
     execution = execution or Execution()
     out.mkdir(parents=True, exist_ok=True)
     device = next(module.parameters()).device
+    if device.type == "cpu":
+        keep_freed_memory()
     parts = Parts(batch, micro_batch or batch, world)
     spread = Spread(module, execution, world)
     optimisers = Optimisers(module, config)
