@@ -1,7 +1,8 @@
 """`python -m benchmarks.latency`: how long a plan takes, against the published way of planning and against the machine itself.
 
 All in one run, one process, the same weights and seeds: this planner, a reference loop that plans as the published planners do
-(`prefix_dynamics`), and the rate at which this machine multiplies matrices. Times are of whole plans, encoding included.
+(`prefix_dynamics`), and the rate at which this machine multiplies matrices. Times are of whole plans, encoding included. bf16 is left out
+where the machine multiplies less than half as fast in it as in fp32: a reference in it would flatter whatever is beside it.
 """
 
 from __future__ import annotations
@@ -21,10 +22,9 @@ from benchmarks.options import add_timing_options, chosen, guarded, positive_int
 from benchmarks.prefix_dynamics import PrefixDynamics
 from benchmarks.run import Run
 from benchmarks.soak import soak
-from lamplan.controllers import load_controller, new_controller
+from lamplan.controllers import has_regression, load_controller, load_regression, new_controller
 from lamplan.errors import InputError
 from lamplan.lam import LAMConfig, LatentActionModel
-from lamplan.latent_planner import LatentPlanner
 from lamplan.latents import NoisyConfig
 from lamplan.models.controller import ControllerConfig
 from lamplan.models.encoder import EncoderConfig
@@ -35,7 +35,7 @@ from lamplan.presets import preset, resized
 from lamplan.report import Results
 from lamplan.report.results import describe_device
 from lamplan.robot import RobotSpec
-from lamplan.rollout import DTYPES, LatentDynamics
+from lamplan.rollout import LatentDynamics
 from lamplan.search import CEM
 from lamplan.train.distribution import Precision
 from lamplan.train.flops import matrix_rate, operations
@@ -63,10 +63,11 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--horizon", type=positive_int)
     parser.add_argument("--repeats", type=positive_int, default=3, help="plans of the full budget, by each way of planning")
     parser.add_argument("--batches", default="1,4,16", help="episodes planned at once")
-    parser.add_argument("--batch-samples", type=positive_int, default=32, help="candidates an iteration, for plans of several episodes")
+    parser.add_argument("--batch-samples", type=positive_int, default=32, help="candidates an iteration of the search by sampling, for "
+                        "plans of several episodes")
     parser.add_argument("--deadline", type=float, default=0.25, help="seconds")
     parser.add_argument("--deadline-plans", type=positive_int, default=100)
-    parser.add_argument("--soak", type=positive_int, default=10_000, help="plans of the real-time mode in a row, of the part `soak`; "
+    parser.add_argument("--soak", type=positive_int, default=10_000, help="plans of the default mode in a row, of the part `soak`; "
                         "with the same --out it goes on where it was stopped")
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32", help="of all parts but `full`, which shows both")
     add_timing_options(parser)
@@ -79,8 +80,7 @@ def main(argv: list[str] | None = None) -> None:
     if args.threads:
         torch.set_num_threads(args.threads)
     exact, robot = model(args.preset, args.checkpoint, args.robot, args.device)
-    rounded = LatentDynamics(exact.lam, exact.controller, "bf16")
-    dynamics = exact if args.precision == "fp32" else rounded
+    dynamics = exact if args.precision == "fp32" else rounded(exact)
     search = resized(preset(args.search), args.samples, args.iterations, args.horizon).search
     if not isinstance(search, CEM):
         raise InputError(f"'{args.search}' is no search by sampling, which is what is measured here; choose another --search.")
@@ -93,16 +93,15 @@ def main(argv: list[str] | None = None) -> None:
     for name, rate in rates.items():
         results.add(f"matrix product, {name}", "machine", "rate", "TFLOP/s", np.array([rate / 1e12]))
     if "full" in parts:
-        full(exact, rounded, robot, search, rates, args.repeats, run)
+        full(exact, robot, search, native(rates), args.repeats, run)
     if "batches" in parts:
-        batches(dynamics, robot, replace(search, samples=args.batch_samples, iterations=3, elites=min(10, args.batch_samples)),
-                [int(b) for b in args.batches.split(",")], run)
+        few = replace(search, samples=args.batch_samples, iterations=3, elites=min(10, args.batch_samples))
+        ways = {f"{few.samples} x {few.iterations}": Planner(dynamics, robot, few), "guided": guided(dynamics, robot)}
+        batches(ways, dynamics.lam, [int(b) for b in args.batches.split(",")], run)
     if "deadline" in parts:
         deadline(dynamics, robot, search, args.deadline, args.deadline_plans, run)
     if "soak" in parts:
-        longest = dynamics.lam.config.max_stride
-        planner = LatentPlanner(dynamics, dynamics.controller, robot, stride=longest)
-        soak(planner, picture(dynamics.lam, 2, args.seed), args.soak, run)
+        soak(guided(dynamics, robot), picture(dynamics.lam, 2, args.seed), args.soak, run)
     run.finish()
 
 
@@ -111,10 +110,26 @@ def model(preset: str, checkpoint: Path, robot: Path, device: str) -> tuple[Late
     if preset == "paper":
         lam = LatentActionModel(PAPER).eval().requires_grad_(False).to(device)
         controller = new_controller(ControllerConfig(width=1024, depth=2, heads=16), lam, spec).eval().requires_grad_(False)
-    else:
-        lam = LatentActionModel.load(checkpoint).to(device)
-        controller = load_controller(robot, checkpoint, lam, spec)
-    return LatentDynamics(lam, controller.to(device)), spec
+        return LatentDynamics(lam, controller.to(device)), spec
+    lam = LatentActionModel.load(checkpoint).to(device)
+    controller = load_controller(robot, checkpoint, lam, spec).to(device)
+    regression = load_regression(robot, checkpoint, lam, spec).to(device) if has_regression(robot, checkpoint, spec) else None
+    return LatentDynamics(lam, controller, regression=regression), spec
+
+
+def rounded(exact: LatentDynamics) -> LatentDynamics:
+    """The same, imagining in bf16."""
+    return LatentDynamics(exact.lam, exact.controller, "bf16", exact.regression)
+
+
+def guided(dynamics: LatentDynamics, robot: RobotSpec) -> Planner:
+    """The default way of planning; without a goal regression it begins at the inferred latent's motion instead, which costs as much."""
+    return Planner(dynamics, robot, "guided", proposals=True, stride=dynamics.lam.config.max_stride)
+
+
+def native(rates: dict[Precision, float]) -> dict[Precision, float]:
+    """The precisions to plan in, with their rates: not bf16 where the device has no unit for it."""
+    return {name: rate for name, rate in rates.items() if rate >= 0.5 * rates["fp32"]}
 
 
 def picture(lam: LatentActionModel, episodes: int, seed: int) -> np.ndarray:
@@ -122,31 +137,42 @@ def picture(lam: LatentActionModel, episodes: int, seed: int) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (episodes, size, size, 3), dtype=np.uint8)
 
 
-def full(exact: LatentDynamics, rounded: LatentDynamics, robot: RobotSpec, search: CEM, rates: dict[Precision, float], repeats: int,
-         run: Run) -> None:
-    """One episode with the whole budget, by this planner and by the reference, each in fp32 and bf16.
+def full(exact: LatentDynamics, robot: RobotSpec, search: CEM, rates: dict[Precision, float], repeats: int, run: Run) -> None:
+    """One episode with the whole budget, by this planner and by the reference, in each precision, where one frame is seen before it
+    plans and where as many are as the world model can use, as in a closed loop.
 
-    The ways take turns, so that whatever else the machine is doing falls on all of them; ratios are of `busy_time` (`Seconds.busy`).
+    The ways take turns, so that whatever else the machine is doing falls on all of them; ratios are of `busy_time` (`Seconds.busy`) to
+    that of this planner in its fastest precision, after as many frames.
     """
-    device = exact.device
-    obs, goal = picture(exact.lam, 1, run.seed), picture(exact.lam, 1, run.seed + 1)
-    ways: dict[str, Planner | Reference] = {f"this planner, {d.precision}": Planner(d, robot, search) for d in (exact, rounded)}
-    ways |= {f"reference, {name}": Reference(PrefixDynamics(exact, name == "bf16"), robot, search) for name in DTYPES}
-    times: dict[str, list[Seconds]] = {name: [] for name in ways}
+    device, config = exact.device, exact.world_model.config
+    context = min(config.context, config.max_frames - search.horizon)
+    made = {name: exact if name == "fp32" else rounded(exact) for name in rates}
+    ways: dict[str, Planner | Reference] = {f"this planner, {name}": Planner(dynamics, robot, search) for name, dynamics in made.items()}
+    ours = list(ways)
+    ways |= {f"reference, {name}": Reference(PrefixDynamics(exact, name == "bf16"), robot, search) for name in rates}
+    histories = {"1 frame seen": 1} | ({f"{context} frames seen": context} if context > 1 else {})
+    times: dict[tuple[str, str], list[Seconds]] = {}
     for _ in tqdm(range(repeats), desc="one episode, every way"):
-        for name, way in ways.items():
-            times[name].append(timed(partial(way.plan, obs, goal), device))
-    counted = plan_flops(exact, robot, search)
-    busy = {name: min(each.busy for each in took) for name, took in times.items()}
-    for name, took in times.items():
-        run.results.add(name, "one episode", "plan_time", "s", np.array([each.wall for each in took]))
-        run.results.add(name, "one episode", "busy_time", "s", np.array([each.busy for each in took]))
-        run.results.add(name, "one episode", "times as long", "1", np.array([busy[name] / busy["this planner, bf16"]]))
-    for precision, rate in rates.items():
-        name = f"this planner, {precision}"
-        run.results.add(name, "one episode", "counted", "TFLOP", np.array([counted / 1e12]))
-        run.results.add(name, "one episode", "share of the matrix rate", "1", np.array([counted / busy[name] / rate]))
-        run.results.add(name, "one episode", "peak_memory", "GiB", np.array([peak_gib(device)]))
+        for seen, frames in histories.items():
+            obs = [picture(exact.lam, 1, run.seed + 2 + t) for t in range(frames)]
+            for name, way in ways.items():
+                took = timed(partial(way.plan, obs, picture(exact.lam, 1, run.seed + 1)), device)
+                times.setdefault((name, seen), []).append(took)
+    busy = {key: min(each.busy for each in all_took) for key, all_took in times.items()}
+    for (name, seen), all_took in times.items():
+        row = f"{name}, {seen}"
+        run.results.add(row, "one episode", "plan_time", "s", np.array([each.wall for each in all_took]))
+        run.results.add(row, "one episode", "busy_time", "s", np.array([each.busy for each in all_took]))
+        best = min(busy[our, seen] for our in ours)
+        run.results.add(row, "one episode", "times as long", "1", np.array([busy[name, seen] / best]))
+    for seen, frames in histories.items():
+        counted = plan_flops(exact, robot, search, frames)
+        for precision, rate in rates.items():
+            name = f"this planner, {precision}"
+            row = f"{name}, {seen}"
+            run.results.add(row, "one episode", "counted", "TFLOP", np.array([counted / 1e12]))
+            run.results.add(row, "one episode", "share of the matrix rate", "1", np.array([counted / busy[name, seen] / rate]))
+            run.results.add(row, "one episode", "peak_memory", "GiB", np.array([peak_gib(device)]))
     run.keep()
 
 
@@ -157,13 +183,13 @@ class Reference:
         self.dynamics, self.robot, self.search = dynamics, robot, search
 
     @torch.no_grad()
-    def plan(self, obs: np.ndarray, goal: np.ndarray, seed: int = 0) -> np.ndarray:
-        """Actions (H, A) of one episode."""
+    def plan(self, obs: list[np.ndarray], goal: np.ndarray, seed: int = 0) -> np.ndarray:
+        """Actions (H, A) of one episode, from what was seen, oldest first."""
         device = self.dynamics.device
-        s, target = (self.dynamics.encode(torch.from_numpy(image).to(device)) for image in (obs, goal))
-        past = self.dynamics.start(s[:, None])
+        *seen, target = (self.dynamics.encode(torch.from_numpy(image).to(device)) for image in (*obs, goal))
+        past = self.dynamics.start(torch.stack(seen, dim=1))
         planner = Planner(self.dynamics, self.robot, self.search)  # for the beginning of its search alone
-        space = planner._space(past, planner._goals(target, 1), planner._limits(obs, None, None, s))
+        space = planner._space(past, planner._goals(target, 1), planner._limits(obs, None, None, seen[-1]))
 
         def cost(actions: torch.Tensor) -> torch.Tensor:
             return (self.dynamics.rollout(past, actions)[:, :, -1] - target[:, None]).square().mean((-1, -2))
@@ -171,25 +197,28 @@ class Reference:
         return self.search.minimise(cost, space, torch.Generator(device).manual_seed(seed)).actions[0].cpu().numpy()
 
 
-def plan_flops(dynamics: LatentDynamics, robot: RobotSpec, search: CEM) -> float:
-    """Floating-point operations of a plan's candidates, counted on one portion of them."""
+def plan_flops(dynamics: LatentDynamics, robot: RobotSpec, search: CEM, seen: int = 1) -> float:
+    """Floating-point operations of a plan's candidates after so many frames, counted on one portion of them."""
     few = 8
-    s = torch.zeros(1, dynamics.world_model.patches, dynamics.lam.config.encoder.width, device=dynamics.device)
+    frames = torch.zeros(1, seen, dynamics.world_model.patches, dynamics.lam.config.encoder.width, device=dynamics.device)
     actions = torch.zeros(1, few, search.horizon, robot.action_dim, device=dynamics.device)
     with torch.no_grad():
-        counts = operations(lambda: dynamics.rollout(dynamics.start(s[:, None]), actions))
+        past = dynamics.start(frames)
+        counts = operations(lambda: dynamics.rollout(past, actions))
     return sum(counts.values()) / few * (search.samples * search.iterations + 2)
 
 
-def batches(dynamics: LatentDynamics, robot: RobotSpec, search: CEM, sizes: list[int], run: Run) -> None:
-    """Plans a second where several episodes go through together."""
-    for episodes in sizes:
-        obs, goal = picture(dynamics.lam, episodes, run.seed), picture(dynamics.lam, episodes, run.seed + 1)
-        planner = Planner(dynamics, robot, search)
-        planner.plan(obs, goal)
-        seconds = np.array([timed(partial(planner.plan, obs, goal), dynamics.device).wall for _ in range(3)])
-        run.results.add(f"{episodes} at once, {search.samples} x {search.iterations}", "several episodes", "plans_per_second", "1/s",
-                        episodes / seconds)
+def batches(ways: dict[str, Planner], lam: LatentActionModel, sizes: list[int], run: Run) -> None:
+    """Plans a second, on the clock and in processor time, where several episodes go through together."""
+    for way, planner in ways.items():
+        for episodes in sizes:
+            obs, goal = picture(lam, episodes, run.seed), picture(lam, episodes, run.seed + 1)
+            planner.plan(obs, goal)
+            several = [timed(partial(planner.plan, obs, goal), lam.encoder.pixel_mean.device) for _ in range(5)]
+            row = f"{way}, {episodes} at once"
+            for metric, kind in (("plans_per_second", "wall"), ("busy_plans_per_second", "busy")):
+                seconds = np.array([getattr(each, kind) for each in several])
+                run.results.add(row, "several episodes", metric, "1/s", episodes / seconds)
     run.keep()
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.latency import Reference, plan_flops
+from benchmarks.latency import Reference, native, plan_flops
 from benchmarks.prefix_dynamics import PrefixDynamics
 from lamplan.controllers import new_controller
 from lamplan.lam import LAMConfig, LatentActionModel
@@ -47,8 +47,21 @@ def images(seed: int) -> np.ndarray:
 def test_fast_and_reference_loop_choose_the_same_plan(dynamics: LatentDynamics, search: CEM) -> None:
     for seed in range(3):
         fast = Planner(dynamics, PANDA, search).plan(images(seed), images(seed + 100), seed=seed)
-        slow = Reference(PrefixDynamics(dynamics), PANDA, search).plan(images(seed), images(seed + 100), seed=seed)
+        slow = Reference(PrefixDynamics(dynamics), PANDA, search).plan([images(seed)], images(seed + 100), seed=seed)
         np.testing.assert_allclose(fast.actions[0], slow, atol=1e-3)
+
+
+def test_they_do_so_after_a_longer_past(dynamics: LatentDynamics) -> None:
+    history, search = [images(1), images(2)], CEM(60, 5, 8, 3)
+    fast = Planner(dynamics, PANDA, search).plan(history, images(101))
+    np.testing.assert_allclose(fast.actions[0], Reference(PrefixDynamics(dynamics), PANDA, search).plan(history, images(101)), atol=1e-3)
+    alone = Planner(dynamics, PANDA, search).plan(images(2), images(101))
+    assert np.abs(alone.actions - fast.actions).max() > 1e-3, "the past changes nothing: this says nothing"
+
+
+def test_a_precision_without_a_unit_for_it_is_no_rival() -> None:
+    assert list(native({"fp32": 90e9, "bf16": 0.3e9})) == ["fp32"]
+    assert list(native({"fp32": 150e9, "bf16": 600e9})) == ["fp32", "bf16"]
 
 
 def test_the_reference_imagines_the_same_after_a_longer_past(dynamics: LatentDynamics) -> None:
