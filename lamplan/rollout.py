@@ -45,7 +45,8 @@ class Past:
 
 @dataclass(frozen=True)
 class Proposal:
-    """Where to begin a search: the motion (B, A) that seems to lead to the goal, in all, and its standard deviation (A)."""
+    """Where to begin a search: the motion (B, A) that seems to lead to the goal, in all, and how far around it to look, as a standard
+    deviation (A)."""
 
     displacement: Tensor
     spread: Tensor
@@ -168,7 +169,7 @@ class LatentDynamics(WorldModelDynamics):
         """The regression's motion to the goal (B, P, D), or the latent inferred straight from the present frame to it, as the robot's
         own motion."""
         if self.regression is not None:
-            return Proposal(self.regression(past.present, goal), self.regression.spread)
+            return Proposal(self.regression(past.present, goal), self.regression.reach)
         z = self.lam.infer(past.present, goal)
         return Proposal(self.controller.actions(past.present, z[:, None])[:, 0], self.controller.proposal_spread)
 

@@ -7,6 +7,9 @@ from torch import Tensor, nn
 
 from lamplan.models.inverse_dynamics import InverseDynamicsConfig, InverseDynamicsModel
 
+LEAST = 0.02
+"""Share of the spread around which is searched where nothing is seen at all; not zero, for a search divides by it."""
+
 
 class GoalRegression(nn.Module):
     """An inverse dynamics model whose output is the robot's own motion instead of a latent's parameters.
@@ -38,3 +41,13 @@ class GoalRegression(nn.Module):
     def forward(self, now_BPD: Tensor, goal_BPD: Tensor) -> Tensor:
         """Displacements (B, A) in the robot's units."""
         return self.network(now_BPD, goal_BPD) * (self.scale * self.gain)
+
+    @property
+    def reach(self) -> Tensor:
+        """How far a search should look around a displacement (A): the spread, times the share of the variance of what is said that is
+        right, which is the square of the gain.
+
+        What two pictures do not tell this network, an angle of the hand or a gripper, the encoder's features hardly show either: a search
+        that moved it as freely as the rest would follow noise, and let go of what the hand holds.
+        """
+        return self.spread * self.gain.square().clamp(min=LEAST)

@@ -9,7 +9,9 @@ import pytest
 import torch
 
 from lamplan.controllers import new_regression
+from lamplan.models.goal_regression import GoalRegression
 from lamplan.models.inverse_dynamics import InverseDynamicsConfig, InverseDynamicsModel
+from lamplan.rollout import LatentDynamics, Past
 from lamplan.train.goal_regression import at_plans_distance, errors_of, fit_regression, gain_of
 from lamplan.train.labelled import encode_moments, motion_pairs, split
 from lamplan.train.loop import Budget
@@ -58,3 +60,13 @@ def test_what_says_nothing_of_the_motion_is_not_believed() -> None:
     noise = torch.randn(4000, 3, generator=rng)
     gain = gain_of(torch.stack([moved[:, 0], moved[:, 1] + noise[:, 1], -moved[:, 2]], dim=1), moved)
     torch.testing.assert_close(gain, torch.tensor([1.0, 0.5, 0.0]), atol=0.05, rtol=0)
+
+
+def test_a_search_looks_least_far_where_least_is_believed() -> None:
+    model = GoalRegression(SMALL, 3, 1, 3)
+    model.spread.copy_(torch.tensor([0.1, 0.2, 0.4]))
+    model.gain.copy_(torch.tensor([1.0, 0.5, 0.0]))
+    torch.testing.assert_close(model.reach, torch.tensor([0.1, 0.05, 0.008]))
+    from_pictures = SimpleNamespace(regression=model)
+    proposal = LatentDynamics.propose(from_pictures, Past(torch.zeros(2, 1, 3), None), torch.ones(2, 1, 3))  # type: ignore[arg-type]
+    assert torch.equal(proposal.spread, model.reach) and proposal.displacement.shape == (2, 3)
