@@ -16,7 +16,7 @@ import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -44,9 +44,22 @@ from lamplan.train.pretrain import Joint
 from lamplan.train.timing import Seconds, now
 
 POOL = 32  # clips in memory, from which batches are drawn
-WARM_UP = 3  # steps that are not counted: allocation, compilation
 INSIDE = ("forward", "backward", "optimiser")
 SHOWN = 14  # operators in the table, those that take longest
+@dataclass(frozen=True)
+class Steps:
+    """Of a measurement: first those that are not counted (allocation, compilation), then those that are, then those that are profiled."""
+
+    warm_up: int
+    measured: int
+    profiled: int
+
+    @property
+    def total(self) -> int:
+        return self.warm_up + self.measured + self.profiled
+
+
+QUICK = Steps(1, 2, 1)
 ASSUMED_RATE = 0.4 * 989  # TFLOP/s
 
 
@@ -124,8 +137,8 @@ class Trial:
         """Those of one clip's way through the frozen encoder, if it goes that way."""
         return sum(operations(lambda: clip_features(self.model.encoder, self.memory.draw(0, 1))).values())
 
-    def measure(self, steps: int, profiled: int) -> tuple[list[dict[str, Seconds]], float, dict[str, float]]:
-        """Seconds of every step by part, the peak of memory in GiB, and every operator's share of the time in `profiled` steps more.
+    def measure(self, steps: Steps) -> tuple[list[dict[str, Seconds]], float, dict[str, float]]:
+        """Seconds of every step by part, the peak of memory in GiB, and every operator's share of the time in the profiled ones.
 
         Once only: compilation and recomputation stay with the model.
         """
@@ -133,25 +146,25 @@ class Trial:
 
         def loss(clip: Tensor, step: int) -> tuple[Tensor, dict[str, Tensor]]:
             # The share of imagined steps is kept exactly, so that a few steps give the average that the operations are of.
-            imagined = int((step - WARM_UP + 1) * config.imagined) > int((step - WARM_UP) * config.imagined)
+            imagined = int((step - steps.warm_up + 1) * config.imagined) > int((step - steps.warm_up) * config.imagined)
             return self.model.loss(clip_features(self.model.encoder, clip), imagined)
 
         def after_step() -> None:
             nonlocal peak
             self.model.bottleneck.after_step()
             clock.step()
-            if len(clock.steps) == WARM_UP + steps:
+            if len(clock.steps) == steps.warm_up + steps.measured:
                 peak = peak_gib(self.device)  # a profile takes memory of its own
                 profiler.begin()
-            elif len(clock.steps) == WARM_UP + steps + profiled:
+            elif len(clock.steps) == steps.total:
                 profiler.end()
 
         with (tempfile.TemporaryDirectory() as folder, clock.on(Ahead, "step", "data"), clock.on(Spread, "run", "forward"),
               clock.on(Tensor, "backward", "backward"), clock.on(Optimisers, "step", "optimiser")):
-            train(self.joint, self.memory.draw, loss, Budget(steps=WARM_UP + steps + profiled), Path(folder), batch=config.batch,
+            train(self.joint, self.memory.draw, loss, Budget(steps=steps.total), Path(folder), batch=config.batch,
                   micro_batch=config.micro_batch, title="training", config=config.optimiser, seed=config.seed, after_step=after_step,
                   execution=self.execution)
-        return clock.steps[WARM_UP : WARM_UP + steps], peak, profiler.shares()
+        return clock.steps[steps.warm_up : steps.warm_up + steps.measured], peak, profiler.shares()
 
     def _loss(self, clip: Tensor, imagined: bool) -> Tensor:
         return self.model.loss(clip_features(self.model.encoder, clip), imagined)[0]
@@ -166,7 +179,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--micro-batch", type=positive_int, help="clips computed at once (default: the recipe's)")
     parser.add_argument("--precision", choices=["fp32", "bf16"], help="of matrix products (default: bf16 on a GPU, else fp32)")
     parser.add_argument("--episodes", type=positive_int, default=20, help="steps to measure (default: 20)")
-    parser.add_argument("--quick", action="store_true", help="3 steps")
+    parser.add_argument("--quick", action="store_true", help=f"{QUICK.measured} steps, after {QUICK.warm_up}")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu",
                         help="torch's name of it, or `meta` to count only")
@@ -188,7 +201,7 @@ def main(argv: list[str] | None = None) -> None:
     precision: Precision = "fp32" if device.type == "cpu" else "bf16"
     precision = args.precision or precision
     execution = Execution(precision, compile=config.compile, recompute=config.recompute)
-    steps = 3 if args.quick else args.episodes
+    steps = QUICK if args.quick else Steps(3, args.episodes, 10)
     if args.threads:
         torch.set_num_threads(args.threads)
     results = Results.begin("training", args.seed, describe_device(args.device), argv, precision=precision, encode=config.encode,
@@ -199,7 +212,7 @@ def main(argv: list[str] | None = None) -> None:
         torch.cuda.reset_peak_memory_stats(device)
     trial = Trial(config, execution, device)
     counts = trial.operations()
-    found, peak, shares = trial.measure(steps, 3 if args.quick else 10)
+    found, peak, shares = trial.measure(steps)
     add_rows(results, name, found, sum(counts.values()), config, rate, peak)
     busy_s = float(np.mean([sum(step.values(), Seconds()).busy for step in found]))
     add_operators(results, name, shares, {operator: config.batch * count / busy_s / rate for operator, count in counts.items()})
