@@ -93,7 +93,7 @@ def test_the_parts_of_a_motion_compose_to_the_whole(panda, rover, seed, steps):
 def test_a_part_of_a_small_turn_is_nearly_its_share_of_the_angles_and_of_a_quarter_turn_about_two_axes_is_not(panda):
     small = np.array([0, 0, 0, 0.1, -0.08, 0.12, 0])
     assert np.abs(panda.split(small, 3) - small / 3).max() < 4e-3
-    large = np.array([0, 0, 0, np.pi / 2, 0, np.pi / 2, 0])  # together a third of a turn about (1, 1, 1), but for a sign
+    large = np.array([0, 0, 0, np.pi / 2, 0, np.pi / 2, 0])  # together a third of a turn about (1, 1, 1)
     part = unlimited(panda).split(large, 2)[3:6]
     assert Rotation.from_euler("xyz", part).magnitude() == pytest.approx(np.pi / 3)
     assert np.abs(part - large[3:6] / 2).max() > 0.1
