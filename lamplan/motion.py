@@ -110,10 +110,10 @@ def _from_origin(path: Array) -> Array:
 
 def _arc_step(pose: Array, steps: int) -> Array:
     """The motion (..., 3) that, repeated `steps` times, leads along a circle to the planar poses [x, y, yaw] (..., 3)."""
-    xp = library(pose)
-    position, yaw = pose[..., 0] + 1j * pose[..., 1], pose[..., 2]
-    # A repeated turn by `yaw / steps` adds up like a geometric series of unit complex numbers.
-    straight = xp.abs(yaw) < 1e-6
-    turned = xp.where(straight, 1.0, yaw)
-    first = position * xp.where(straight, 1 / steps, (1 - xp.exp(1j * turned / steps)) / (1 - xp.exp(1j * turned)))
-    return xp.stack([first.real, first.imag, yaw / steps], -1)
+    xp, yaw = library(pose), pose[..., 2]
+    # A repeated turn by `yaw / steps` adds up like a geometric series of unit complex numbers: a step has this share of the whole chord,
+    # and looks this far to the side of it. As sinc it stays right for a straight line.
+    share = xp.sinc(yaw / (2 * np.pi * steps)) / (steps * xp.sinc(yaw / (2 * np.pi)))
+    aside = (1 / steps - 1) * yaw / 2
+    along, across = share * xp.cos(aside), share * xp.sin(aside)
+    return xp.stack([along * pose[..., 0] - across * pose[..., 1], across * pose[..., 0] + along * pose[..., 1], yaw / steps], -1)
