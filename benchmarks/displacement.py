@@ -15,6 +15,6 @@ def displacement_errors(robot: RobotSpec, plans: np.ndarray, states: np.ndarray)
 
     `delta_xyz` is the number published for DROID: |.| summed over three axes, not a Euclidean distance.
     """
-    moved = np.stack([robot.differences(one).sum(axis=0) for one in states])
+    moved = robot.differences(states).sum(axis=1)
     apart = np.abs(plans.sum(axis=1) - moved)
     return {(metric, unit): apart[:, columns].sum(axis=1) for metric, unit, columns in PARTS}

@@ -6,24 +6,19 @@ import numpy as np
 from evo.core import metrics
 from evo.core.trajectory import PosePath3D
 
-from lamplan.motion import composed
+from lamplan.motion import composed, mobile_motion
 
 WAYPOINT_M = 0.25  # RECON's unit of length: published ATE and RPE are multiples of it
 
 
 def follow(actions: np.ndarray) -> np.ndarray:
-    """Poses (T, 3) [x, y (m), yaw (rad)] after each of T actions (dx, dy, dyaw in the robot's frame), from the origin."""
-    return composed("mobile", actions)[1:]
+    """Poses (..., T, 3) [x, y (m), yaw (rad)] after each of T actions (dx, dy, dyaw in the robot's frame), from the origin."""
+    return composed("mobile", actions)[..., 1:, :]
 
 
 def as_seen_from_start(states: np.ndarray) -> np.ndarray:
-    """World poses (T+1, 3) as poses (T, 3) in the frame of the first, which is left out: the protocol does not prepend it."""
-    x, y, yaw = states[0]
-    step = states[1:, :2] - (x, y)
-    turned = (states[1:, 2] - yaw + np.pi) % (2 * np.pi) - np.pi
-    forward = np.cos(yaw) * step[:, 0] + np.sin(yaw) * step[:, 1]
-    left = -np.sin(yaw) * step[:, 0] + np.cos(yaw) * step[:, 1]
-    return np.stack([forward, left, turned], axis=1)
+    """World poses (..., T+1, 3) as poses (..., T, 3) in the frame of the first, which is left out: the protocol does not prepend it."""
+    return mobile_motion(states[..., :1, :], states[..., 1:, :])
 
 
 def ate_rpe(planned: np.ndarray, true: np.ndarray) -> tuple[float, float]:
@@ -39,12 +34,10 @@ def ate_rpe(planned: np.ndarray, true: np.ndarray) -> tuple[float, float]:
 
 def path_errors(plans: np.ndarray, states: np.ndarray) -> dict[tuple[str, str], np.ndarray]:
     """{(metric, unit): (N,)} of planned actions (N, H, 3) against true poses (N, H+1, 3), in metres and in RECON's waypoints."""
-    planned = [follow(actions) for actions in plans]
-    true = [as_seen_from_start(poses) for poses in states]
+    planned, true = follow(plans), as_seen_from_start(states)
     ate, rpe = np.array([ate_rpe(p, q) for p, q in zip(planned, true, strict=True)]).T
-    end = np.array([np.linalg.norm(p[-1, :2] - q[-1, :2]) for p, q in zip(planned, true, strict=True)])
-    turned = np.array([p[-1, 2] - q[-1, 2] for p, q in zip(planned, true, strict=True)])
-    yaw = np.abs((turned + np.pi) % (2 * np.pi) - np.pi)
+    apart = planned[:, -1] - true[:, -1]
+    end, yaw = np.linalg.norm(apart[:, :2], axis=1), np.abs((apart[:, 2] + np.pi) % (2 * np.pi) - np.pi)
     return {("ATE", "m"): ate, ("RPE", "m"): rpe, ("ATE_waypoints", "0.25 m"): ate / WAYPOINT_M,
             ("RPE_waypoints", "0.25 m"): rpe / WAYPOINT_M, ("end_distance", "m"): end, ("end_yaw", "rad"): yaw}
 

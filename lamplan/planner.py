@@ -218,8 +218,7 @@ class Planner:
 
     def _divided(self, motions: Tensor) -> Tensor:
         """Motions (B, H, A) of `stride` steps each as actions (B, H * stride, A)."""
-        actions = torch.from_numpy(self.robot.split(motions.cpu().double().numpy(), self.stride)).float()
-        return actions.to(motions.device).repeat_interleave(self.stride, dim=1)
+        return self.robot.split(motions.double(), self.stride).float().repeat_interleave(self.stride, dim=1)
 
     def _limits(self, obs: Any, previous: Any, running: Tensor | None, frames: Tensor) -> Limits:
         """The limits from where the robot is, or from where it will be after the running action."""
@@ -258,8 +257,8 @@ class Planner:
             if proposal is None:
                 raise InputError(f"{type(self.dynamics).__name__} cannot propose where to begin a search: plan with proposals=False.")
             count = (k + 1) * steps // len(targets) - k * steps // len(targets)
-            action = torch.from_numpy(self.searched.split(proposal.displacement.cpu().double().numpy(), max(1, count)))
-            plan.append(action.float().to(target.device)[:, None].expand(-1, count, -1))
+            action = self.searched.split(proposal.displacement.double(), max(1, count)).float()
+            plan.append(action[:, None].expand(-1, count, -1))
             # Errors of independent steps add up to the spread of the whole motion.
             spreads.append((proposal.spread / max(1, count) ** 0.5).expand(len(past), count, -1))
             now = Past(target, None)

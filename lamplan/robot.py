@@ -9,8 +9,9 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
+from lamplan.arrays import Array, library, like, numbers
 from lamplan.errors import InputError
-from lamplan.motion import Kind, differences, turned
+from lamplan.motion import Kind, between, differences, divided, turned
 
 Source = Literal["measured", "commanded"]
 FRAMES = {"arm": ("base", "camera"), "mobile": ("robot",)}
@@ -72,14 +73,19 @@ class RobotSpec:
         """Actions (..., A) moved into the per-step limits."""
         return np.clip(actions, self.low, self.high)
 
-    def differences(self, states: np.ndarray) -> np.ndarray:
-        """Actions (T-1, A) that led from each state to the next one, from states (T, S) and in their axes; see the class for the units."""
-        states = np.asarray(states, dtype=np.float64)
-        if states.ndim != 2 or states.shape[1] != self.state_dim:
-            raise InputError(f"states of a robot of kind '{self.kind}' have shape (T, {self.state_dim}), found {states.shape}.")
+    def differences(self, states: Array) -> Array:
+        """Actions (..., T-1, A) that led from each state to the next one, from states (..., T, S) and in their axes; see the class for the
+        units. Tensors stay on their device."""
+        states = numbers(states)
+        if states.ndim < 2 or states.shape[-1] != self.state_dim:
+            raise InputError(f"states of a robot of kind '{self.kind}' have shape (..., T, {self.state_dim}), found {tuple(states.shape)}.")
         return differences(self.kind, states)
 
-    def to_base(self, actions: np.ndarray, axes: np.ndarray | None = None) -> np.ndarray:
+    def motion(self, before: Array, after: Array) -> Array:
+        """Actions (..., A) that lead from states (..., S) to others, likewise."""
+        return between(self.kind, before, after)
+
+    def to_base(self, actions: Array, axes: np.ndarray | None = None) -> Array:
         """Actions (..., A) of a plan as the robot is told them: those in the axes of its camera turned into the base frame's.
 
         axes: (3, 3), the camera's in the base frame as columns, where it does not stand as robot.toml says. InputError where neither tells.
@@ -90,18 +96,19 @@ class RobotSpec:
         if axes is None:
             raise InputError(f"the actions of {self.name} are in the frame of {self.camera}, and robot.toml does not say how it stands: "
                              f"give `axes`, or add {self.camera} to [extrinsics].")
-        return turned(np.asarray(actions, dtype=np.float64), axes)
+        return turned(actions, axes)
 
-    def split(self, displacement: np.ndarray, steps: int) -> np.ndarray:
+    def split(self, displacement: Array, steps: int) -> Array:
         """The action (..., A) that, taken `steps` times, leads by `displacement` (..., A), itself an action; where the limits
-        do not allow it, as far as they do in the same direction. A mobile robot drives a circle."""
-        step = displacement / steps if self.kind == "arm" else _arc_step(displacement, steps)
-        room = np.where(step > 0, self.high, self.low) / np.where(step == 0, np.inf, step)
-        shrink = np.where(step == 0, 1.0, np.clip(room, 0.0, 1.0))
+        do not allow it, as far as they do in the same direction. An arm turns about one axis, a mobile robot drives a circle."""
+        step = divided(self.kind, displacement, steps)
+        xp, low, high = library(step), like(self.low, step), like(self.high, step)
+        room = xp.where(step > 0, high, low) / xp.where(step == 0, np.inf, step)
+        shrink = xp.where(step == 0, 1.0, xp.clip(room, 0.0, 1.0))
         # An arm's position, angles and gripper are limited apart, so that a far goal does not slow a grasp.
         for part in (slice(0, 3), slice(3, 6))[: self.action_dim // 3]:
-            shrink[..., part] = shrink[..., part].min(axis=-1, keepdims=True)
-        return self.clip(step * shrink)
+            shrink[..., part] = xp.amin(shrink[..., part], -1)[..., None]
+        return xp.clip(step * shrink, low, high)
 
     def over(self, steps: int) -> RobotSpec:
         """The same robot as seen by a search whose every action is the motion of `steps` steps. For a mobile robot, which does not
@@ -207,13 +214,3 @@ def robot_folder(name: str) -> Path:
         if (folder / "robot.toml").is_file():
             return folder
     raise InputError(f"no robot '{name}': expected a folder that holds a robot.toml, or the name of one under controllers/.")
-
-
-def _arc_step(pose: np.ndarray, steps: int) -> np.ndarray:
-    """The motion (..., 3) that, repeated `steps` times, leads along a circle to the planar poses [x, y, yaw] (..., 3)."""
-    position, yaw = pose[..., 0] + 1j * pose[..., 1], pose[..., 2]
-    # A repeated turn by `yaw / steps` adds up like a geometric series of unit complex numbers.
-    straight = np.abs(yaw) < 1e-6
-    turned = np.where(straight, 1.0, yaw)
-    first = position * np.where(straight, 1 / steps, (1 - np.exp(1j * turned / steps)) / (1 - np.exp(1j * turned)))
-    return np.stack([first.real, first.imag, yaw / steps], axis=-1)

@@ -11,10 +11,12 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from lamplan import CEM, InputError, LatentPlanner, RobotSpec
 
-ROBOT = RobotSpec.load(Path(__file__).parent.parent / "controllers" / "rover")
+# An arm, whose straight lines add up, with room for what a search among latents makes of single steps.
+ROBOT = replace(RobotSpec.load(Path(__file__).parent.parent / "controllers" / "panda"), low=np.full(7, -0.4), high=np.full(7, 0.4))
 MIX = torch.tensor([[2.0, 0.0, 0.0], [0.0, 4.0, 1.0], [0.0, 0.0, 8.0]])  # motion = MIX^-1 (latent - 0.5)
 
 
@@ -42,13 +44,12 @@ class PointController:
     latent_mean, latent_basis = torch.full((3,), 0.5), torch.diag(torch.tensor([0.4, 0.6, 0.8]))
 
     def actions(self, s: Tensor, z: Tensor) -> Tensor:
-        return torch.linalg.solve(MIX, (z[:, 0] - 0.5)[..., None])[..., 0][:, None]
+        return pad(torch.linalg.solve(MIX, (z[:, 0] - 0.5)[..., None])[..., 0], (0, 4))[:, None]  # the hand neither turns nor closes
 
 
 def planner(latents: int, **settings: Any) -> LatentPlanner:
-    lam, arm = PointLAM(), replace(ROBOT, kind="arm")  # straight lines add up
-    dynamics = SimpleNamespace(lam=lam, world_model=PointModel(), precision="fp32")
-    return LatentPlanner(dynamics, PointController(), arm, CEM(200, 10, 10, latents), stride=3 // latents, **settings)  # type: ignore[arg-type]
+    dynamics = SimpleNamespace(lam=PointLAM(), world_model=PointModel(), precision="fp32")
+    return LatentPlanner(dynamics, PointController(), ROBOT, CEM(200, 10, 10, latents), stride=3 // latents, **settings)  # type: ignore[arg-type]
 
 
 def image(*place: int) -> np.ndarray:
@@ -59,8 +60,8 @@ def image(*place: int) -> np.ndarray:
 @pytest.mark.parametrize("proposals", [True, False])
 def test_the_found_latents_become_the_motion_to_the_goal(latents: int, proposals: bool) -> None:
     plan = planner(latents, proposals=proposals).plan(image(100, 100, 100), image(130, 85, 110))
-    assert plan.actions.shape == (3, 3) and len(plan.predicted) == latents
-    np.testing.assert_allclose(plan.actions.sum(0), np.array([30, -15, 10]) / 255, atol=0.02)
+    assert plan.actions.shape == (3, 7) and len(plan.predicted) == latents
+    np.testing.assert_allclose(plan.actions.sum(0), np.array([30, -15, 10, 0, 0, 0, 0]) / 255, atol=0.02)
     assert plan.cost < 1e-3 < plan.start_cost
 
 

@@ -2,11 +2,12 @@
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from lamplan.motion import arm_motion, composed, differences, poses_in, turned
+from lamplan.motion import arm_motion, between, composed, differences, divided, poses_in, turned
 
 # x right, y down, z ahead of a camera that stands before the base, 1 m up, and looks back at it: its z is the base's -x.
 FACING = np.array([[0.0, 0.0, -1.0], [1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])
@@ -76,3 +77,72 @@ def test_a_move_seen_by_the_camera_brings_the_arm_where_it_was_to_go():
     np.testing.assert_allclose(before[:3] + told[:3], after[:3], atol=1e-9)
     reached = Rotation.from_euler("xyz", told[3:6]) * Rotation.from_euler("xyz", before[3:6])
     np.testing.assert_allclose(reached.as_matrix(), Rotation.from_euler("xyz", after[3:6]).as_matrix(), atol=1e-9)
+
+
+def every_way(kind, actions, axes):
+    """What each function of motion makes of actions (..., T, A)."""
+    found = [path := composed(kind, actions), differences(kind, path), divided(kind, actions, 3), between(kind, path, path[..., -1:, :])]
+    return found + ([turned(actions, axes), poses_in(path, axes)] if kind == "arm" else [])
+
+
+def batch(kind: str) -> np.ndarray:
+    return np.random.default_rng(5).uniform(-0.5, 0.5, (2, 3, 6, 7 if kind == "arm" else 3))
+
+
+@pytest.mark.parametrize("kind", ["arm", "mobile"])
+def test_a_batch_is_its_episodes_one_at_a_time(kind):
+    actions, axes = batch(kind), Rotation.random(random_state=2).as_matrix()
+    together = every_way(kind, actions, axes)
+    for place in np.ndindex(actions.shape[:2]):
+        for whole, one in zip(together, every_way(kind, actions[place], axes), strict=True):
+            np.testing.assert_allclose(whole[place], one, rtol=0, atol=1e-14)
+
+
+@pytest.mark.parametrize("kind", ["arm", "mobile"])
+def test_tensors_give_what_numpy_gives_in_their_own_precision(kind):
+    actions, axes = batch(kind), Rotation.random(random_state=3).as_matrix()
+    numbers = every_way(kind, actions, axes)
+    for dtype, atol in ((torch.float64, 1e-13), (torch.float32, 5e-6)):
+        for found, number in zip(every_way(kind, torch.tensor(actions, dtype=dtype), axes), numbers, strict=True):
+            assert found.dtype == dtype
+            np.testing.assert_allclose(found.numpy(), number, rtol=0, atol=atol)
+    for found in every_way(kind, actions.astype(np.float32), axes):
+        assert found.dtype == np.float64, "NumPy arrays go through in float64"
+
+
+def test_a_robot_that_stands_still_does_not_move_at_all():
+    states = np.random.default_rng(6).uniform(-4, 4, (1000, 7))
+    assert not between("arm", states, states).any() and not between("mobile", states[:, :3], states[:, :3]).any()
+
+
+@pytest.mark.parametrize("kind", ["arm", "mobile"])
+def test_nothing_looks_at_the_numbers_on_the_way(kind):
+    """On the device `meta` there are none to look at, so that a GPU need not be waited for either."""
+    actions, axes = torch.from_numpy(batch(kind)), torch.eye(3, dtype=torch.float64)
+    there = every_way(kind, actions.to("meta"), axes.to("meta"))
+    assert [found.shape for found in there] == [found.shape for found in every_way(kind, actions, axes)]
+    assert all(found.device.type == "meta" for found in there)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("kind", ["arm", "mobile"])
+def test_motion_stays_on_the_gpu(kind):
+    actions, axes = torch.from_numpy(batch(kind)), Rotation.random(random_state=4).as_matrix()
+    for found, here in zip(every_way(kind, actions.cuda(), axes), every_way(kind, actions, axes), strict=True):
+        assert found.is_cuda
+        torch.testing.assert_close(found.cpu(), here, rtol=0, atol=1e-12)
+
+
+def test_a_path_of_ten_thousand_steps_has_its_actions_as_differences():
+    actions = np.random.default_rng(0).uniform(-0.3, 0.3, (10_000, 7))
+    back = differences("arm", composed("arm", actions))
+    turns = Rotation.from_euler("xyz", back[:, 3:6]) * Rotation.from_euler("xyz", actions[:, 3:6]).inv()
+    away = np.abs(np.abs(composed("arm", actions)[:, 4]) - np.pi / 2) > 1e-6
+    assert turns.magnitude()[away[1:] & away[:-1]].max() < 1e-9 and away.mean() > 0.999
+    np.testing.assert_allclose(back[:, [0, 1, 2, 6]], actions[:, [0, 1, 2, 6]], atol=1e-9)
+
+
+def test_the_end_of_a_path_has_a_gradient_in_each_of_its_actions():
+    actions = torch.from_numpy(random_arm(7)).requires_grad_()
+    composed("arm", actions)[-1, 3:6].sum().backward()
+    assert torch.isfinite(actions.grad).all() and (actions.grad[:, 3:6].abs().sum(-1) > 0.1).all()

@@ -15,8 +15,10 @@ PLAIN = {"errors", "motion", "robot"}
 MODEL = {"errors", "weights", "latents", "models", "lam"}
 ROOMS = {
     "errors": set(),
-    "motion": set(),
-    "robot": {"errors", "motion"},
+    "arrays": set(),
+    "rotations": {"arrays"},
+    "motion": {"arrays", "rotations"},
+    "robot": {"arrays", "errors", "motion"},
     "weights": {"errors"},
     "files": set(),
     "video": {"errors", "files"},
@@ -105,6 +107,13 @@ def test_worlds_use_only_the_plain_parts_of_the_library(path):
     allowed = ("lamplan.robot", "lamplan.errors", "lamplan.logs", "lamplan.video")
     assert not {name for name in found if inside(name, ("lamplan",)) and name != "lamplan" and not inside(name, allowed)}
     assert not {name for name in found if inside(name, ("benchmarks", "tests"))}
+
+
+def test_a_simulators_worker_does_not_load_torch():
+    """It would cost each of them seconds and hundreds of megabytes."""
+    work = ("import sys, lamplan.logs, numpy as np; from lamplan.robot import RobotSpec; robot = RobotSpec.load('controllers/panda'); "
+            "robot.split(robot.differences(np.zeros((2, 7))), 3); assert 'torch' not in sys.modules")
+    subprocess.run([sys.executable, "-c", work], cwd=ROOT, check=True)
 
 
 @pytest.mark.parametrize("folder", ["lamplan", "envs", "benchmarks", "tools"])

@@ -18,6 +18,7 @@ from lamplan.rollout import Past, Proposal
 from lamplan.search import Search
 
 ROBOT = RobotSpec.load(Path(__file__).parent.parent / "controllers" / "rover")
+PANDA = RobotSpec.load(Path(__file__).parent.parent / "controllers" / "panda")
 
 
 class PointWorld:
@@ -42,6 +43,13 @@ class PointWorld:
 
     def propose(self, past: Past, goal: Tensor) -> Proposal | None:
         return None
+
+
+class HandWorld(PointWorld):
+    """The same for an arm, whose hand alone is seen."""
+
+    def rollout(self, past: Past, actions: Tensor) -> Tensor:
+        return super().rollout(past, actions[..., :3])
 
 
 class SeeingWorld(PointWorld):
@@ -138,37 +146,31 @@ def test_sub_goals_are_passed_one_after_the_other() -> None:
 
 
 def test_a_stride_divides_each_motion_among_steps() -> None:
-    arm = replace(ROBOT, kind="arm", prior_mean=np.zeros(3), prior_std=np.full(3, 0.2))  # straight lines add up
-    plan = Planner(PointWorld(), arm, CEM(200, 10, 10, 2), stride=3).plan(image(0, 100, 100), image(255, 100, 100))
-    assert plan.actions.shape == (6, 3) and plan.predicted.shape == (2, 1, 3)
-    np.testing.assert_allclose(plan.actions.sum(0), [1.0, 0.0, 0.0], atol=0.02)
-    assert (plan.actions <= ROBOT.high).all() and np.array_equal(plan.actions[0], plan.actions[2])
+    plan = Planner(HandWorld(), PANDA, CEM(300, 15, 10, 2), stride=3).plan(image(0, 100, 100), image(100, 100, 100))
+    assert plan.actions.shape == (6, 7) and plan.predicted.shape == (2, 1, 3)
+    np.testing.assert_allclose(plan.actions.sum(0)[:3], [100 / 255, 0.0, 0.0], atol=0.02)
+    assert (plan.actions <= PANDA.high).all() and np.array_equal(plan.actions[0], plan.actions[2])
     with pytest.raises(InputError, match="stride"):
-        Planner(PointWorld(), replace(arm, change=np.full(3, 0.1)), stride=2)
+        Planner(HandWorld(), replace(PANDA, change=np.full(7, 0.1)), stride=2)
 
 
 def test_a_plan_from_a_running_action_begins_where_that_will_have_led() -> None:
-    arm = replace(ROBOT, kind="arm", prior_mean=np.zeros(3), prior_std=np.full(3, 0.1), low=np.full(3, -0.2), high=np.full(3, 0.2))
-    running = np.array([0.1, -0.05, 0.0])
+    arm = replace(PANDA, low=np.full(7, -0.2), high=np.full(7, 0.2))
+    running = np.array([0.1, -0.05, 0.0, 0.0, 0.0, 0.0, 0.0])
     for stride in (1, 2):
-        ahead = Planner(PointWorld(), arm, CEM(300, 12, 10, 2), stride=stride)
+        ahead = Planner(HandWorld(), arm, CEM(300, 12, 10, 2), stride=stride)
         plan = ahead.plan(image(100, 100, 100), image(150, 100, 100), running=running)
-        assert plan.actions.shape == (1 + 2 * stride, 3) and plan.predicted.shape == (3, 1, 3)
+        assert plan.actions.shape == (1 + 2 * stride, 7) and plan.predicted.shape == (3, 1, 3)
         np.testing.assert_allclose(plan.actions[0], running, atol=1e-6)
-        np.testing.assert_allclose(plan.actions.sum(0), [50 / 255, 0, 0], atol=0.01)  # the search made up for what was running
-        np.testing.assert_allclose(plan.predicted[0, 0], np.full(3, 100 / 255) + running, atol=1e-6)
+        np.testing.assert_allclose(plan.actions.sum(0)[:3], [50 / 255, 0, 0], atol=0.01)  # the search made up for what was running
+        np.testing.assert_allclose(plan.predicted[0, 0], np.full(3, 100 / 255) + running[:3], atol=1e-6)
         assert plan.start_cost == pytest.approx((50 / 255) ** 2 / 3, rel=1e-4)  # of what is seen, before anything moves
 
 
 def test_limits_hold_from_the_running_action_on() -> None:
-    class HandWorld(PointWorld):
-        def rollout(self, past: Past, actions: Tensor) -> Tensor:
-            return super().rollout(past, actions[..., :3])
-
-    panda = RobotSpec.load(Path(__file__).parent.parent / "controllers" / "panda")
     obs = {"exterior_image": image(100, 100, 100), "proprio": np.array([0.5, 0.0, 0.38, 0.0, 0.0, 0.0, 0.0])}
     running = np.array([0.0, 0.0, 0.015, 0.0, 0.0, 0.0, 0.0])  # up to 5 mm below the top of the workspace
-    plan = Planner(HandWorld(), panda, CEM(100, 5, 10, 2)).plan(obs, image(100, 100, 140), running=running)
+    plan = Planner(HandWorld(), PANDA, CEM(100, 5, 10, 2)).plan(obs, image(100, 100, 140), running=running)
     assert plan.actions[1:, 2].sum() == pytest.approx(0.005, abs=1e-3)
     slow = replace(ROBOT, prior_mean=np.zeros(3), prior_std=np.full(3, 0.2), change=np.full(3, 0.02))
     moving = np.array([0.1, 0.0, 0.0])
@@ -216,17 +218,16 @@ def test_a_deadline_ends_the_search() -> None:
 
 
 def test_the_hand_stays_in_its_workspace() -> None:
-    class HandWorld(PointWorld):
+    class LowWorld(HandWorld):
         def rollout(self, past: Past, actions: Tensor) -> Tensor:
             assert ((0.39 + actions[..., 2].cumsum(2)) <= 0.4 + 1e-6).all()
-            return super().rollout(past, actions[..., :3])
+            return super().rollout(past, actions)
 
-    panda = RobotSpec.load(Path(__file__).parent.parent / "controllers" / "panda")
     obs = {"exterior_image": image(100, 100, 100), "proprio": np.array([0.5, 0.0, 0.39, 0.0, 0.0, 0.0, 0.0])}
-    plan = Planner(HandWorld(), panda, CEM(100, 5, 10, 2)).plan(obs, image(100, 100, 140))
+    plan = Planner(LowWorld(), PANDA, CEM(100, 5, 10, 2)).plan(obs, image(100, 100, 140))
     assert plan.actions[:, 2].sum() == pytest.approx(0.01, abs=2e-3)
     with pytest.raises(InputError, match="proprio of panda holds 7 finite numbers"):
-        Planner(HandWorld(), panda).plan(obs | {"proprio": np.zeros(3)}, image(1, 1, 1))
+        Planner(HandWorld(), PANDA).plan(obs | {"proprio": np.zeros(3)}, image(1, 1, 1))
 
 
 def test_planning_the_next_action_while_the_present_one_runs() -> None:

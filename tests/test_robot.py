@@ -1,12 +1,16 @@
 """What an action means: differences of states compose back to the states, and a wrong robot.toml is named."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from lamplan.errors import InputError
+from lamplan.motion import composed
 from lamplan.robot import RobotSpec
 
 SMALL = st.floats(-0.3, 0.3)
@@ -57,9 +61,47 @@ def test_one_state_has_no_difference(panda, rover):
     assert rover.differences(np.zeros((1, 3))).shape == (0, 3)
 
 
-@pytest.mark.parametrize("shape", [(7,), (4, 3), (2, 4, 7)])
+def test_a_batch_of_episodes_differs_as_each_of_them(panda, rover):
+    states = np.random.default_rng(0).uniform(-1, 1, (2, 3, 5, 7))
+    for robot, some in ((panda, states), (rover, states[..., :3])):
+        found = robot.differences(some)
+        assert found.shape == (2, 3, 4, robot.action_dim)
+        np.testing.assert_array_equal(found[1, 2], robot.differences(some[1, 2]))
+        np.testing.assert_array_equal(found, robot.motion(some[..., :-1, :], some[..., 1:, :]))
+        np.testing.assert_allclose(robot.differences(torch.from_numpy(some)).numpy(), found, atol=1e-12)
+
+
+def unlimited(robot: RobotSpec) -> RobotSpec:
+    return replace(robot, low=robot.low - 10, high=robot.high + 10)
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 10_000), steps=st.integers(1, 8))
+def test_the_parts_of_a_motion_compose_to_the_whole(panda, rover, seed, steps):
+    rng = np.random.default_rng(seed)
+    motions = np.concatenate([rng.uniform(-1, 1, (3, 3)), rng.uniform(-1.5, 1.5, (3, 3)), rng.uniform(-1, 1, (3, 1))], axis=1)
+    for robot, some in ((panda, motions), (rover, motions[:, :3])):
+        parts = unlimited(robot).split(some, steps)
+        whole = composed(robot.kind, np.repeat(parts[:, None], steps, axis=1))[:, -1]
+        np.testing.assert_allclose(whole, some, atol=1e-9)
+        np.testing.assert_allclose(unlimited(robot).split(torch.from_numpy(some), steps).numpy(), parts, atol=1e-12)
+        single = unlimited(robot).split(torch.from_numpy(some).float(), steps)
+        assert single.dtype == torch.float32
+        np.testing.assert_allclose(single.numpy(), parts, atol=2e-6)
+
+
+def test_a_part_of_a_small_turn_is_nearly_its_share_of_the_angles_and_of_a_quarter_turn_about_two_axes_is_not(panda):
+    small = np.array([0, 0, 0, 0.1, -0.08, 0.12, 0])
+    assert np.abs(panda.split(small, 3) - small / 3).max() < 4e-3
+    large = np.array([0, 0, 0, np.pi / 2, 0, np.pi / 2, 0])  # together a third of a turn about (1, 1, 1)
+    part = unlimited(panda).split(large, 2)[3:6]
+    assert Rotation.from_euler("xyz", part).magnitude() == pytest.approx(np.pi / 3)
+    assert np.abs(part - large[3:6] / 2).max() > 0.1
+
+
+@pytest.mark.parametrize("shape", [(7,), (4, 3), (2, 4, 6)])
 def test_states_of_another_shape_are_named(panda, shape):
-    with pytest.raises(InputError, match=r"shape \(T, 7\)"):
+    with pytest.raises(InputError, match=r"shape \(\.\.\., T, 7\)"):
         panda.differences(np.zeros(shape))
 
 

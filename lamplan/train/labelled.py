@@ -140,17 +140,16 @@ def encode_moments(episodes: Sequence[Episode], lam: LatentActionModel, spec: Ro
 def motion_pairs(moments: Moments, spec: RobotSpec, farthest: int) -> MotionPairs:
     """The pairs at most `farthest` steps apart. Motion is what the robot's `source` counts as its action, composed over the
     steps of a gap (see `path_of`)."""
-    rows, moved, begins = [], [], 0
+    rows, begins = [], 0
     for number, path in enumerate(moments.paths):
         for gap in range(1, min(farthest, len(path) - 1) + 1):
             starts = np.arange(len(path) - gap)
             rows.append(np.stack([starts + begins, starts + begins + gap, np.full_like(starts, number), np.full_like(starts, gap)]))
-            ends = np.stack([path[:-gap], path[gap:]], axis=1).reshape(-1, path.shape[1])
-            moved.append(spec.differences(ends)[::2])
         begins += len(path)
     device = moments.features.device
     first, later, episode_of, gaps = torch.from_numpy(np.concatenate(rows, axis=1)).to(device)
-    return MotionPairs(moments.features, first, later, episode_of, gaps, torch.from_numpy(np.concatenate(moved)).float().to(device))
+    poses = torch.from_numpy(np.concatenate(moments.paths)).to(device, torch.float64)
+    return MotionPairs(moments.features, first, later, episode_of, gaps, spec.motion(poses[first], poses[later]).float())
 
 
 @torch.no_grad()
