@@ -1,8 +1,8 @@
 """`python -m benchmarks.budget`: what a plan's accuracy costs in time. Open loop, the episodes of `benchmarks.manipulation`.
 
 Ways: `cem` from the robot's prior; `proposal` alone, without any search; `proposals+cem`, `proposals+mppi` and `proposals+gradient` from
-there; `latents` and `latents+gradient`, searches over latent actions that begin at the inferred one. Each with several budgets,
-candidates x iterations.
+there; `latents` and `latents+gradient`, searches over latent actions that begin at the inferred one; `regression`, what was learned from
+labels alone, and `guided`, a gradient from there, which is the planner's default. Each with several budgets, candidates x iterations.
 """
 
 from __future__ import annotations
@@ -17,20 +17,23 @@ from benchmarks.open_loop import decide_all
 from benchmarks.options import benchmark_parser, chosen, guarded
 from benchmarks.planned import Planned, Proposed
 from benchmarks.policies import Constant, Policy
+from benchmarks.regression import RegressionPolicy
 from benchmarks.run import Run
 from benchmarks.windows import Recorder, cached, play
-from lamplan.controllers import load_controller
+from lamplan.controllers import load_controller, load_regression
 from lamplan.costs import GoalCost
 from lamplan.errors import InputError
 from lamplan.latent_planner import LatentPlanner
 from lamplan.planner import Planner
+from lamplan.presets import preset, resized
 from lamplan.report import Results
 from lamplan.report.plots import trade_off
 from lamplan.report.results import describe_device
 from lamplan.rollout import LatentDynamics
 from lamplan.search import CEM, MPPI, Gradient, Search
 
-WAYS = ("zero", "proposal", "cem", "proposals+cem", "proposals+mppi", "proposals+gradient", "latents", "latents+gradient")
+WAYS = ("zero", "proposal", "cem", "proposals+cem", "proposals+mppi", "proposals+gradient", "latents", "latents+gradient", "regression",
+        "guided")
 BUDGETS = "8x1,16x2,32x3,80x6,300x15"
 
 
@@ -47,7 +50,8 @@ def main(argv: list[str] | None = None) -> None:
     recorder = Recorder(lambda: make_env("reach", sources.image_size), play, sources.robot.camera, HORIZON)
     windows = cached(args.out / "windows" / "tabletop.npz", recorder, args.episodes or (8 if args.quick else 64), args.seed)
     lam = sources.lam
-    dynamics = LatentDynamics(lam, load_controller(sources.robot_folder, sources.checkpoint, lam, sources.robot).to(args.device))
+    place = sources.robot_folder, sources.checkpoint, lam, sources.robot
+    dynamics = LatentDynamics(lam, load_controller(*place).to(args.device), regression=load_regression(*place).to(args.device))
     for way in ways:
         for policy in policies(way, budgets, dynamics, sources):
             decision, seconds = decide_all(policy, windows, recorder, run.batch, run.seed)
@@ -74,16 +78,22 @@ def policies(way: str, budgets: list[tuple[int, int]], dynamics: LatentDynamics,
     robot = sources.robot
     if way == "zero":
         return [Constant(way, np.zeros(robot.action_dim), HORIZON)]
+    unguided = LatentDynamics(dynamics.lam, dynamics.controller)
     if way == "proposal":
-        return [Proposed(dynamics, robot, HORIZON)]
+        return [Proposed(unguided, robot, HORIZON)]
+    if way == "regression":
+        assert dynamics.regression is not None
+        return [RegressionPolicy(dynamics.regression, dynamics.lam, robot, HORIZON, str(dynamics.device))]
     found: list[Policy] = []
     for samples, iterations in budgets:
         name = f"{way} {samples}x{iterations}"
         if way.startswith("latents"):
             search, cost = method(way, samples, iterations, 1), GoalCost("l1" if way.endswith("gradient") else "l2")
-            planner: Planner = LatentPlanner(dynamics, dynamics.controller, robot, search, cost=cost, stride=HORIZON)
+            planner: Planner = LatentPlanner(unguided, dynamics.controller, robot, search, cost=cost, stride=HORIZON)
+        elif way == "guided":
+            planner = Planner(dynamics, robot, resized(preset(way), samples, iterations), proposals=True, stride=HORIZON)
         else:
-            planner = Planner(dynamics, robot, method(way, samples, iterations, HORIZON), proposals=way != "cem")
+            planner = Planner(unguided, robot, method(way, samples, iterations, HORIZON), proposals=way != "cem")
         found.append(Planned(name, planner, None, HORIZON))
     return found
 
