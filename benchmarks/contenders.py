@@ -102,13 +102,14 @@ class Sources:
 class Contenders:
     """Builds policies for plans of `horizon` steps. A shape makes the planners search a single action spread over them; `searched`
     is the robot as their search sees it, with limits and prior of a protocol (by default the robot's own); `cost` is what a search
-    minimises that brings no cost of its own (by default the planner's)."""
+    minimises that brings no cost of its own (by default the planner's). Where a protocol's goals all lie a `whole_plan` away, a shaped
+    search that begins at a proposal joins that with the prior."""
 
     def __init__(self, sources: Sources, horizon: int, search: SearchBudget, oracle: SearchBudget, shape: Shape | None = None,
-                 searched: RobotSpec | None = None, cost: GoalCost | None = None) -> None:
+                 searched: RobotSpec | None = None, cost: GoalCost | None = None, whole_plan: bool = False) -> None:
         self.sources, self.horizon, self.search, self.oracle, self.shape = sources, horizon, search, oracle, shape
         self.robot, self.encode, self.decode = sources.robot, sources.encode, sources.decode
-        self.searched, self.cost = searched or sources.robot, cost
+        self.searched, self.cost, self.whole_plan = searched or sources.robot, cost, whole_plan
 
     def build(self, names: list[str]) -> list[Policy]:
         """The named rows; one whose weights were not given is left out, and said to be."""
@@ -177,7 +178,7 @@ class Contenders:
         if self.shape is not None:
             # The action-labelled model was told single steps.
             longest = 1 if name == "action_labelled" else dynamics.lam.config.max_stride
-            dynamics = Shaped(dynamics, self.shape, self.horizon, self.searched, longest)
+            dynamics = Shaped(dynamics, self.shape, self.horizon, self.searched, longest, self.whole_plan)
         return Planner(dynamics, self.searched, self.search.cem(self._search_steps), proposals=proposals, cost=self.cost)
 
     def _striding(self, name: str) -> Planner:

@@ -77,7 +77,7 @@ def demo_rover(robot: Path, checkpoint: Path, out: Path) -> Run:
     """Open-loop plans and a drive of the rover."""
     sources = Sources(robot, checkpoint, None, None, "cpu")
     run = begin("demo (rover)", out, recon=str(ROVER_SEARCH), closed_loop=str(DRIVE_SEARCH))
-    contenders = Contenders(sources, navigation.HORIZON, ROVER_SEARCH, NO_ORACLE, StraightLine(), cost=recon.COST)
+    contenders = Contenders(sources, navigation.HORIZON, ROVER_SEARCH, NO_ORACLE, StraightLine(), cost=recon.COST, whole_plan=True)
     navigation.open_loop(contenders, ROVER_ROWS, "recon", ROVER_EPISODES, 0, run)
     contenders = Contenders(sources, navigation.HORIZON, DRIVE_SEARCH, NO_ORACLE, Arc(), cost=recon.COST)
     navigation.closed_loop(contenders, ["prior", "lam_in_domain_guided"], DRIVES, 0, run)

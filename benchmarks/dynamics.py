@@ -35,11 +35,12 @@ class ActionLabelledDynamics(WorldModelDynamics):
 class Shaped:
     """Dynamics whose plan is a single action that `shape` spreads over `steps` steps; the search has horizon 1.
 
-    It is imagined in as few equal motions as a model knows that has learned steps of up to `longest` frames.
+    It is imagined in as few equal motions as a model knows that has learned steps of up to `longest` frames. Where all goals lie a
+    `whole_plan` away, the robot's prior tells about the way there too, and a proposal is joined with it, each by its precision.
     """
 
-    def __init__(self, inner: Dynamics, shape: Shape, steps: int, robot: RobotSpec, longest: int = 1) -> None:
-        self.inner, self.shape, self.steps, self.robot = inner, shape, steps, robot
+    def __init__(self, inner: Dynamics, shape: Shape, steps: int, robot: RobotSpec, longest: int = 1, whole_plan: bool = False) -> None:
+        self.inner, self.shape, self.steps, self.robot, self.whole_plan = inner, shape, steps, robot, whole_plan
         self.strides = steps // max(stride for stride in range(1, longest + 1) if steps % stride == 0)
 
     @property
@@ -65,5 +66,16 @@ class Shaped:
         seen = self.inner.propose(past, goal)
         if seen is None:
             return None
-        action = self.shape.narrow(seen.displacement.cpu().double().numpy(), self.steps, self.robot)
-        return Proposal(torch.from_numpy(action).float().to(seen.spread.device), seen.spread / self.steps)
+        device = seen.spread.device
+        action = torch.from_numpy(self.shape.narrow(seen.displacement.cpu().double().numpy(), self.steps, self.robot)).float().to(device)
+        proposal = Proposal(action, self.shape.narrow_spread(seen.spread, self.steps))
+        if not self.whole_plan:
+            return proposal
+        mean, std = (torch.from_numpy(value).float().to(device) for value in (self.robot.prior_mean, self.robot.prior_std))
+        return joined(proposal, Proposal(mean.expand_as(action), std))
+
+
+def joined(one: Proposal, other: Proposal) -> Proposal:
+    """What two normal estimates of the same motion say together: their product."""
+    weight = other.spread.square() / (one.spread.square() + other.spread.square())
+    return Proposal(torch.lerp(other.displacement, one.displacement, weight), one.spread * weight.sqrt())

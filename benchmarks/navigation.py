@@ -62,7 +62,7 @@ def main(argv: list[str] | None = None) -> None:
     run = Run(results, args.out, args.batch)
     for part in (name for name in parts if name in SHAPES):
         searched = as_recon_searches(sources.robot) if part == "recon" else None
-        contenders = Contenders(sources, HORIZON, search, oracle_search, SHAPES[part], searched, COST)
+        contenders = Contenders(sources, HORIZON, search, oracle_search, SHAPES[part], searched, COST, whole_plan=True)
         # Only the planners know of the plan's shape: the other rows would repeat those of the first part.
         names = rows if part == "recon" else [row for row in rows if row in PLANNERS]
         open_loop(contenders, names, part, args.episodes or (8 if quick else 100), oracle_episodes, run)

@@ -79,7 +79,7 @@ def measure_part(protocol: Protocol, task: str, part: Part, rows: Sequence[str],
     outside = beyond(windows, searched)
     if outside:
         run.results.budget[f"{task}, beyond the search's limits"] = f"a true step of {outside} of {len(windows)} windows"
-    contenders = Contenders(sources, protocol.horizon, search, search, part.shape, searched, protocol.cost)
+    contenders = Contenders(sources, protocol.horizon, search, search, part.shape, searched, protocol.cost, whole_plan=True)
     names = {NAMES[row]: row for row in rows}
     for policy in contenders.build(list(names)):
         policy.name = names[policy.name]

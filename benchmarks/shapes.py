@@ -27,6 +27,10 @@ class Shape(Protocol):
         """The action (..., A) whose plan of `steps` steps leads by `displacement` (..., A)."""
         ...
 
+    def narrow_spread(self, spread: Tensor, steps: int) -> Tensor:
+        """The standard deviation (A) of that action, from the displacement's."""
+        ...
+
 
 @dataclass(frozen=True)
 class StraightLine:
@@ -52,6 +56,9 @@ class StraightLine:
     def narrow(self, displacement: np.ndarray, steps: int, robot: RobotSpec) -> np.ndarray:
         return np.concatenate([displacement[..., :2] / steps, displacement[..., 2:]], axis=-1)
 
+    def narrow_spread(self, spread: Tensor, steps: int) -> Tensor:
+        return torch.cat([spread[..., :2] / steps, spread[..., 2:]], dim=-1)
+
 
 @dataclass(frozen=True)
 class Arc:
@@ -72,3 +79,6 @@ class Arc:
 
     def narrow(self, displacement: np.ndarray, steps: int, robot: RobotSpec) -> np.ndarray:
         return robot.split(displacement, steps)
+
+    def narrow_spread(self, spread: Tensor, steps: int) -> Tensor:
+        return spread / steps

@@ -1,5 +1,7 @@
 """Plans made from one action: straight lines, arcs, and the regression's way of spreading a displacement."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,7 @@ import torch
 from benchmarks.dynamics import Shaped
 from benchmarks.shapes import Arc, StraightLine
 from benchmarks.trajectories import follow
+from lamplan.rollout import Past, Proposal
 from tests.benchmarks.fakes import PANDA, ROVER, PointDynamics
 
 
@@ -72,3 +75,19 @@ def test_shaped_dynamics_imagine_the_whole_shape() -> None:
     np.testing.assert_allclose(imagined[0, 0, -1, 0], [0.8, 0.0, 0.16], atol=1e-6)
     few = Shaped(inner, Arc(), 8, ROVER, longest=3)
     assert few.rollout(past, action).shape == (1, 1, 4, 1, 3)  # in motions of two steps: three do not make up eight
+
+
+def test_a_proposal_is_joined_with_the_prior_where_goals_lie_a_whole_plan_away() -> None:
+    class Sure(PointDynamics):
+        def propose(self, past: Past, goal: torch.Tensor) -> Proposal:
+            return Proposal(torch.tensor([[0.8, 0.4, 0.2]]), torch.tensor([0.16, 0.08, 0.1]))
+
+    robot = replace(ROVER, prior_mean=np.array([0.2, 0.0, 0.0]), prior_std=np.array([0.02, 0.03, 0.2]))
+    past = Sure().start(torch.zeros(1, 1, 1, 3))
+    alone, together = (Shaped(Sure(), StraightLine(), 8, robot, whole_plan=whole).propose(past, past.present) for whole in (False, True))
+    assert alone is not None and together is not None
+    torch.testing.assert_close(alone.displacement, torch.tensor([[0.1, 0.05, 0.2]]))
+    torch.testing.assert_close(alone.spread, torch.tensor([0.02, 0.01, 0.1]))
+    # Equally sure of the first number: half-way, and surer. Nine parts of ten of the second, four of five of the turn.
+    torch.testing.assert_close(together.displacement, torch.tensor([[0.15, 0.045, 0.16]]))
+    torch.testing.assert_close(together.spread, torch.tensor([0.02 / 2**0.5, 0.01 * 0.9**0.5, 0.1 * 0.8**0.5]))
