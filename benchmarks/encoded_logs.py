@@ -20,10 +20,9 @@ from lamplan.train.labelled import split
 
 @dataclass(frozen=True)
 class EncodedEpisode:
-    """Features (T, P, D) in half precision, poses (T, S) (see `path_of`) and the actions (T-1, A) between them."""
+    """Features (T, P, D) in half precision, and the actions (T-1, A) between them."""
 
     features: Tensor
-    path: np.ndarray
     actions: Tensor
 
 
@@ -42,11 +41,11 @@ def as_the_controller(episodes: list[EncodedEpisode]) -> tuple[list[EncodedEpiso
 
 def sample_clips(episodes: list[EncodedEpisode], batch: int, frames: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
     """Clips of features (B, frames, P, D) and the actions (B, frames-1, A) between them."""
-    long_enough = [episode for episode in episodes if len(episode.path) >= frames]
+    long_enough = [episode for episode in episodes if len(episode.features) >= frames]
     if not long_enough:
         raise DataError(f"no episode of the logs has {frames} steps or more: record longer ones.")
     chosen = [long_enough[i] for i in rng.integers(len(long_enough), size=batch)]
-    starts = [int(rng.integers(len(episode.path) - frames + 1)) for episode in chosen]
+    starts = [int(rng.integers(len(episode.features) - frames + 1)) for episode in chosen]
     clips = torch.stack([episode.features[start : start + frames] for episode, start in zip(chosen, starts, strict=True)])
     actions = torch.stack([episode.actions[start : start + frames - 1] for episode, start in zip(chosen, starts, strict=True)])
     return clips.float(), actions
@@ -56,6 +55,5 @@ def sample_clips(episodes: list[EncodedEpisode], batch: int, frames: int, rng: n
 def _encode(episode: Episode, robot: RobotSpec, lam: LatentActionModel, device: str) -> EncodedEpisode:
     images = torch.from_numpy(episode.frames(robot.camera)).to(device)
     features = torch.cat([lam.encode(part) for part in images.split(64)]).half()
-    path = path_of(episode, robot)
-    actions = torch.as_tensor(robot.differences(path), dtype=torch.float32, device=device)
-    return EncodedEpisode(features, path, actions)
+    actions = torch.as_tensor(robot.differences(path_of(episode, robot)), dtype=torch.float32, device=device)
+    return EncodedEpisode(features, actions)

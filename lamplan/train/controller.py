@@ -23,6 +23,8 @@ from lamplan.train.goal_regression import fit_regression
 from lamplan.train.labelled import (
     FARTHEST,
     FARTHEST_GOAL,
+    PATIENCE,
+    VALIDATE_EVERY,
     InferredPairs,
     MotionPairs,
     Split,
@@ -38,8 +40,6 @@ from lamplan.train.optimiser import OptimiserConfig
 from lamplan.train.verdict import Errors, Measured, held_out_errors, measured
 from lamplan.weights import fingerprint
 
-VALIDATE_EVERY = 50  # steps
-PATIENCE = 20  # validations
 STILL = 0.05
 """Share of its range by which an action is divided where the log hardly moves: a first motion is then no outlier of thousands."""
 

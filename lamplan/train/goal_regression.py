@@ -14,12 +14,9 @@ from lamplan.lam import LatentActionModel
 from lamplan.models.goal_regression import GoalRegression
 from lamplan.robot import RobotSpec
 from lamplan.train.best import Patience
-from lamplan.train.labelled import FARTHEST, MotionPairs, Split
+from lamplan.train.labelled import FARTHEST, PATIENCE, VALIDATE_EVERY, MotionPairs, Split
 from lamplan.train.loop import Budget, Trained, train
 from lamplan.train.optimiser import OptimiserConfig
-
-VALIDATE_EVERY = 50  # steps
-PATIENCE = 20  # validations
 
 
 def fit_regression(lam: LatentActionModel, pairs: MotionPairs, parts: Split, spec: RobotSpec, budget: Budget, run: Path, *,

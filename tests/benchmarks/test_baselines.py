@@ -136,8 +136,8 @@ def test_options_refuse_what_they_do_not_know(capsys: pytest.CaptureFixture[str]
 
 @pytest.mark.parametrize("count", [2, 9, 10, 1599])
 def test_rivals_learn_from_the_controllers_episodes_and_never_see_the_ones_it_is_measured_on(count: int) -> None:
-    episodes = [EncodedEpisode(torch.zeros(2, 1, 1), np.full((2, 3), float(number)), torch.zeros(1, 3)) for number in range(count)]
-    training, validation = ([int(one.path[0, 0]) for one in part] for part in as_the_controller(episodes))
+    episodes = [EncodedEpisode(torch.full((2, 1, 1), float(number)), torch.zeros(1, 3)) for number in range(count)]
+    training, validation = ([int(one.features[0, 0, 0]) for one in part] for part in as_the_controller(episodes))
     assert (training, validation) == (split(count).training, split(count).validation)
     with pytest.raises(DataError, match=r"1 episode\(s\); training a baseline"):
         as_the_controller(episodes[:1])
