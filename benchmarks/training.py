@@ -189,13 +189,14 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args(argv)
 
-    config, device = load_config(args.config), torch.device(args.device)
-    config = replace(config, seed=args.seed, encode=args.encode or config.encode, batch=args.batch or config.batch,
-                     micro_batch=args.micro_batch or config.micro_batch)
+    recipe, device = load_config(args.config), torch.device(args.device)
+    config = replace(recipe, seed=args.seed, encode=args.encode or recipe.encode, batch=args.batch or recipe.batch,
+                     micro_batch=args.micro_batch or recipe.micro_batch)
+    recipe_clips = (recipe.steps or 0) * recipe.batch  # whatever of it is measured here
     name = f"{Path(args.config).stem} from {'features' if config.encode == 'once' else 'frames'}"
     if device.type == "meta":
         results = Results.begin("training", args.seed, "meta (counted, not run)", argv)
-        add_counted(results, name, Trial(config, Execution(), device), args.assumed_rate * 1e12)
+        add_counted(results, name, Trial(config, Execution(), device), args.assumed_rate * 1e12, recipe_clips)
         Run(results, args.out, 1).finish()
         return
     precision: Precision = "fp32" if device.type == "cpu" else "bf16"
@@ -213,14 +214,14 @@ def main(argv: list[str] | None = None) -> None:
     trial = Trial(config, execution, device)
     counts = trial.operations()
     found, peak, shares = trial.measure(steps)
-    add_rows(results, name, found, sum(counts.values()), config, rate, peak)
+    add_rows(results, name, found, sum(counts.values()), config, rate, peak, recipe_clips)
     busy_s = float(np.mean([sum(step.values(), Seconds()).busy for step in found]))
     add_operators(results, name, shares, {operator: config.batch * count / busy_s / rate for operator, count in counts.items()})
     Run(results, args.out, config.batch).finish()
 
 
 def add_rows(results: Results, name: str, found: list[dict[str, Seconds]], flops: float, config: PretrainConfig, rate: float,
-             peak: float) -> None:
+             peak: float, recipe_clips: int) -> None:
     """What a benchmark of training reports, from the seconds of its steps by part. The mean over steps is that of their seconds."""
     for row, kind in ((name, "wall"), (f"{name}, busy", "busy")):
         steps = [{part: getattr(seconds, kind) for part, seconds in step.items()} for step in found]
@@ -232,9 +233,8 @@ def add_rows(results: Results, name: str, found: list[dict[str, Seconds]], flops
                 ("mfu", "share", np.array([clips_per_s * flops / rate])), ("outside", "share", outside / seconds),
                 *((part, "share", np.array([step[part] for step in steps]) / seconds) for part in (*INSIDE, "data"))):
             results.add(row, "training", metric, unit, values)
-        if config.steps:
-            hours = config.steps * config.batch / clips_per_s / 3600
-            results.add(row, "training", "recipe", "device hours", np.array([hours]))
+        if recipe_clips:
+            results.add(row, "training", "recipe", "device hours", np.array([recipe_clips / clips_per_s / 3600]))
     for metric, unit, value in (("clip_flops", "GFLOP", flops / 1e9), ("matrix_rate", "GFLOP/s", rate / 1e9), ("peak_memory", "GiB", peak)):
         results.add(name, "of the run", metric, unit, np.array([value]))
 
@@ -252,14 +252,14 @@ def add_operators(results: Results, name: str, shares: dict[str, float], mfu: di
     results.add("all others", task, "time", "share", np.array([1 - sum(shares[operator] for operator in first)]))
 
 
-def add_counted(results: Results, name: str, trial: Trial, rate: float) -> None:
+def add_counted(results: Results, name: str, trial: Trial, rate: float, recipe_clips: int) -> None:
     """What a recipe takes by its operations alone, and how long that is at an assumed rate."""
     clip, config = sum(trial.operations().values()), trial.config
     encoder = trial.encoder_flops() if config.encode == "each_step" else 0
     for metric, unit, value in (("clip_flops", "TFLOP", clip / 1e12), ("encoder", "TFLOP", encoder / 1e12)):
         results.add(name, "counted", metric, unit, np.array([value]))
-    if config.steps:
-        whole = clip * config.batch * config.steps
+    if recipe_clips:
+        whole = clip * recipe_clips
         results.add(name, "counted", "recipe_flops", "EFLOP", np.array([whole / 1e18]))
         results.add(name, "counted", f"recipe at {rate / 1e12:g} TFLOP/s", "device hours", np.array([whole / rate / 3600]))
 
