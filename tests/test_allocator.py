@@ -36,5 +36,6 @@ def test_imagining_on_a_cpu_does_not_ask_the_system_for_the_same_memory_again():
     if kept == "impossible":
         pytest.skip("no glibc here")
     returned = int(faults("returned"))
-    assert returned > 3 * 1000, "the system's default should give these blocks back; else this says nothing"
+    if returned < 3 * 1000:
+        pytest.skip(f"this system keeps these blocks by itself, or hands them out in huge pages: {returned} page faults")
     assert int(kept) < returned / 5
