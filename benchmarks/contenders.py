@@ -16,7 +16,7 @@ from benchmarks.baselines import ACTION_LABELLED, BEHAVIOUR
 from benchmarks.dynamics import ActionLabelledDynamics, Shaped
 from benchmarks.filming import Decode
 from benchmarks.oracle import Oracle
-from benchmarks.planned import Planned, Proposed
+from benchmarks.planned import Begun, Planned, Proposed
 from benchmarks.policies import Constant, Policy, Random
 from benchmarks.regression import RegressionPolicy
 from benchmarks.shapes import Shape
@@ -38,8 +38,9 @@ STRIDING = ("lam_in_domain_stride", *OVER_LATENTS)  # begin at proposals and ima
 # From the goal regression's motion: by the search `guided`, whatever the budget, where the horizon is one step of the model; else by
 # the protocol's search.
 GUIDED = "lam_in_domain_guided"
+JOINED = "regression_prior"  # where the shaped search of GUIDED begins, without the search
 PLANNERS = ("lam_in_domain", "lam_in_domain_proposals", GUIDED, *STRIDING, "lam_wild", "action_labelled", "oracle")
-ROWS = ("zero", "random", "prior", "behaviour_mean", "regression", "proposal", *PLANNERS)
+ROWS = ("zero", "random", "prior", "behaviour_mean", "regression", JOINED, "proposal", *PLANNERS)
 ENCODE_CHUNK = 64
 
 
@@ -128,7 +129,9 @@ class Contenders:
             return "no --baselines given"
         if name == "lam_wild" and self.sources.checkpoint_wild is None:
             return "no --checkpoint-wild given"
-        if name in ("regression", GUIDED) and not has_regression(self.sources.robot_folder, self.sources.checkpoint, self.robot):
+        if name == JOINED and not (self.shape and self.whole_plan):
+            return "the regression is joined with the prior in open-loop protocols of a mobile robot alone"
+        if name in ("regression", JOINED, GUIDED) and not has_regression(self.sources.robot_folder, self.sources.checkpoint, self.robot):
             return "the controller has no goal regression; fit it again"
         if name in STRIDING and not self._strides:
             return f"the model has not learned to imagine {self.horizon} steps in one"
@@ -146,6 +149,9 @@ class Contenders:
             return Constant(name, np.array(self._behaviour()["mean_action"]), horizon)
         if name == "regression":
             return RegressionPolicy(self._regression(), self.sources.lam, robot, horizon, self.sources.device)
+        if name == JOINED:
+            assert self.shape is not None  # `_missing` has seen to it
+            return Begun(name, self._shaped(self._dynamics(name), 1), self.searched, self.shape, horizon)
         if name == "oracle":
             return Oracle(self.encode, self.searched, self.oracle.cem(self._search_steps), self.shape, horizon)
         if name == "proposal":
@@ -164,7 +170,7 @@ class Contenders:
             checkpoint = self.sources.checkpoint_wild
             lam = LatentActionModel.load(checkpoint).to(device)
         controller = load_controller(self.sources.robot_folder, checkpoint, lam, self.robot).to(device)
-        return LatentDynamics(lam, controller, regression=self._regression() if name == GUIDED else None)
+        return LatentDynamics(lam, controller, regression=self._regression() if name in (GUIDED, JOINED) else None)
 
     def _regression(self) -> GoalRegression:
         sources = self.sources
@@ -178,8 +184,12 @@ class Contenders:
         if self.shape is not None:
             # The action-labelled model was told single steps.
             longest = 1 if name == "action_labelled" else dynamics.lam.config.max_stride
-            dynamics = Shaped(dynamics, self.shape, self.horizon, self.searched, longest, self.whole_plan)
+            dynamics = self._shaped(dynamics, longest)
         return Planner(dynamics, self.searched, self.search.cem(self._search_steps), proposals=proposals, cost=self.cost)
+
+    def _shaped(self, dynamics: Dynamics, longest: int) -> Shaped:
+        assert self.shape is not None
+        return Shaped(dynamics, self.shape, self.horizon, self.searched, longest, self.whole_plan)
 
     def _striding(self, name: str) -> Planner:
         dynamics, search = self._dynamics(name), self.search.cem(1)

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from benchmarks import baselines
-from benchmarks.contenders import GUIDED, ROWS, STRIDING, Contenders, SearchBudget, Sources
+from benchmarks.contenders import GUIDED, JOINED, ROWS, STRIDING, Contenders, SearchBudget, Sources
 from benchmarks.encoded_logs import EncodedEpisode, as_the_controller
 from benchmarks.options import chosen, guarded, held_out_seed
 from benchmarks.planned import Planned
@@ -43,7 +43,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Sources:
 
 @pytest.mark.parametrize("name", [row for row in ROWS if row not in ("lam_wild", "oracle", *STRIDING)])
 def test_every_row_plans_within_the_limits(trained: Sources, name: str) -> None:
-    contenders = Contenders(trained, 8, BUDGET, BUDGET, StraightLine())
+    contenders = Contenders(trained, 8, BUDGET, BUDGET, StraightLine(), whole_plan=name == JOINED)
     (policy,) = contenders.build([name])
     images = np.random.default_rng(0).integers(0, 255, (2, 32, 32, 3), dtype=np.uint8)
     situation = Situation(images, images[::-1].copy(), 3, lambda b: None)
