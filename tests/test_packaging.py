@@ -15,6 +15,7 @@ PLAIN = {"errors", "motion", "robot"}
 MODEL = {"errors", "weights", "latents", "models", "lam"}
 ROOMS = {
     "errors": set(),
+    "allocator": set(),
     "arrays": set(),
     "rotations": {"arrays"},
     "motion": {"arrays", "rotations"},
@@ -42,9 +43,10 @@ ROOMS = {
     "report": PLAIN | {"video"},
     "checkup": PLAIN | {"logs", "report"},
     "energy": MODEL | {"controllers", "costs", "logs", "report", "robot", "rollout", "train"},
-    "train": MODEL | {"controllers", "images", "rollout", "robot", "logs", "video", "corpus", "decoders", "report"},
+    "train": MODEL | {"allocator", "controllers", "images", "rollout", "robot", "logs", "video", "corpus", "decoders", "report"},
     "latent_planner": MODEL | {"controllers", "costs", "limits", "planner", "presets", "robot", "rollout", "search"},
-    "planner": MODEL | {"controllers", "costs", "images", "limits", "pace", "presets", "ranks", "rollout", "robot", "search", "report"},
+    "planner": MODEL | {"allocator", "controllers", "costs", "images", "limits", "pace", "presets", "ranks", "report", "robot", "rollout",
+                        "search"},
 }
 # The face of the package gathers what a user imports; the command line may use everything.
 OPEN = {"__init__", "cli", "commands", "__main__"}
