@@ -51,7 +51,8 @@ def main(argv: list[str] | None = None) -> None:
     windows = cached(args.out / "windows" / "tabletop.npz", recorder, args.episodes or (8 if args.quick else 64), args.seed)
     lam = sources.lam
     place = sources.robot_folder, sources.checkpoint, lam, sources.robot
-    dynamics = LatentDynamics(lam, load_controller(*place).to(args.device), regression=load_regression(*place).to(args.device))
+    regression = load_regression(*place).to(args.device) if {"regression", "guided"} & set(ways) else None
+    dynamics = LatentDynamics(lam, load_controller(*place).to(args.device), regression=regression)
     for way in ways:
         for policy in policies(way, budgets, dynamics, sources):
             decision, seconds = decide_all(policy, windows, recorder, run.batch, run.seed)

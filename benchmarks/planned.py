@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from benchmarks.dynamics import Shaped
 from benchmarks.policies import Decision, Situation
 from benchmarks.shapes import Shape
 from lamplan.planner import Planner
@@ -41,30 +40,29 @@ class Proposed:
     def reset(self) -> None:
         pass
 
-    @torch.inference_mode()
     def decide(self, situation: Situation) -> Decision:
-        now, goal = (self.dynamics.encode(torch.from_numpy(images).to(self.dynamics.device))
-                     for images in (situation.images, situation.goals))
-        seen = self.dynamics.propose(self.dynamics.start(now[:, None]), goal)
-        assert seen is not None  # built on a latent action model alone
-        action = self.robot.split(seen.displacement.cpu().double().numpy(), self.steps)
+        action = self.robot.split(proposed(self.dynamics, situation), self.steps)
         return Decision(np.repeat(action[:, None], self.steps, axis=1))
 
 
 class Begun:
     """What a shaped search from proposals begins at; no search."""
 
-    def __init__(self, name: str, dynamics: Shaped, searched: RobotSpec, shape: Shape, steps: int) -> None:
+    def __init__(self, name: str, dynamics: Dynamics, searched: RobotSpec, shape: Shape, steps: int) -> None:
         self.name, self.dynamics, self.searched, self.shape, self.steps = name, dynamics, searched, shape, steps
 
     def reset(self) -> None:
         pass
 
-    @torch.inference_mode()
     def decide(self, situation: Situation) -> Decision:
-        now, goal = (self.dynamics.encode(torch.from_numpy(images).to(self.dynamics.device))
-                     for images in (situation.images, situation.goals))
-        seen = self.dynamics.propose(self.dynamics.start(now[:, None]), goal)
-        assert seen is not None  # built on a latent action model alone
-        action = torch.from_numpy(self.searched.clip(seen.displacement.cpu().double().numpy()))
+        action = torch.from_numpy(self.searched.clip(proposed(self.dynamics, situation)))
         return Decision(self.shape.spread(action[:, None], self.steps).numpy())
+
+
+@torch.inference_mode()
+def proposed(dynamics: Dynamics, situation: Situation) -> np.ndarray:
+    """What the dynamics propose (B, A) between the images of a situation and its goals."""
+    now, goal = (dynamics.encode(torch.from_numpy(images).to(dynamics.device)) for images in (situation.images, situation.goals))
+    seen = dynamics.propose(dynamics.start(now[:, None]), goal)
+    assert seen is not None  # asked of a latent action model alone
+    return seen.displacement.cpu().double().numpy()

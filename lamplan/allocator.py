@@ -18,7 +18,7 @@ def keep_freed_memory() -> bool:
     """Tells glibc to hand freed memory out again instead of giving it back to the system; whether that was possible.
 
     Every tensor between two layers lies in memory of its own. Blocks of megabytes come from the system by default and return to it, and
-    a page that comes back has to be found and cleared first: of an imagined step on a CPU that was a fifth. It holds for the whole
+    a page that comes back has to be found and cleared first. It holds for the whole
     process, which keeps up to `KEPT` bytes more than it uses. Other allocators (jemalloc, tcmalloc, other systems') are left alone.
     """
     if sys.platform != "linux":
