@@ -50,9 +50,9 @@ def composed(kind: Kind, actions: Array) -> Array:
     return _from_origin(path)
 
 
-def divided(kind: Kind, motions: Array, steps: int) -> Array:
+def divided(kind: Kind, motions: Array, steps: Any) -> Array:
     """The actions (..., A) that, taken `steps` times, lead by the motions (..., A), themselves actions. An arm turns about one axis, the
-    shorter way round; a mobile robot drives a circle."""
+    shorter way round; a mobile robot drives a circle, and its `steps` may be (...), and no whole numbers."""
     motions = numbers(motions)
     if kind == "mobile":
         return _arc_step(motions, steps)
@@ -108,7 +108,7 @@ def _from_origin(path: Array) -> Array:
     return xp.concatenate([xp.zeros_like(path.sum(-2))[..., None, :], path], -2)
 
 
-def _arc_step(pose: Array, steps: int) -> Array:
+def _arc_step(pose: Array, steps: Any) -> Array:
     """The motion (..., 3) that, repeated `steps` times, leads along a circle to the planar poses [x, y, yaw] (..., 3)."""
     xp, yaw = library(pose), pose[..., 2]
     # A repeated turn by `yaw / steps` adds up like a geometric series of unit complex numbers: a step has this share of the whole chord,

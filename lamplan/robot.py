@@ -16,6 +16,7 @@ from lamplan.motion import Kind, between, differences, divided, turned
 Source = Literal["measured", "commanded"]
 FRAMES = {"arm": ("base", "camera"), "mobile": ("robot",)}
 STATE_DIM = {"arm": 7, "mobile": 3}
+HALVINGS = 12  # of a way that is too long for the limits: to a four thousandth of it
 ROTATION_DIGITS = 5e-3  # how far typed entries of a rotation matrix may be rounded
 
 
@@ -100,15 +101,33 @@ class RobotSpec:
 
     def split(self, displacement: Array, steps: int) -> Array:
         """The action (..., A) that, taken `steps` times, leads by `displacement` (..., A), itself an action; where the limits
-        do not allow it, as far as they do in the same direction. An arm turns about one axis, a mobile robot drives a circle."""
-        step = divided(self.kind, displacement, steps)
+        do not allow it, as far as they do on the same way. An arm turns about one axis, a mobile robot drives a circle."""
+        step = self._along(displacement, steps) if self.kind == "mobile" else divided(self.kind, displacement, steps)
         xp, low, high = library(step), like(self.low, step), like(self.high, step)
+        if self.kind == "mobile":
+            return xp.clip(step, low, high)
         room = xp.where(step > 0, high, low) / xp.where(step == 0, np.inf, step)
         shrink = xp.where(step == 0, 1.0, xp.clip(room, 0.0, 1.0))
-        # An arm's position, angles and gripper are limited apart, so that a far goal does not slow a grasp.
-        for part in (slice(0, 3), slice(3, 6))[: self.action_dim // 3]:
+        # Position, angles and gripper are limited apart, so that a far goal does not slow a grasp.
+        for part in (slice(0, 3), slice(3, 6)):
             shrink[..., part] = xp.amin(shrink[..., part], -1)[..., None]
         return xp.clip(step * shrink, low, high)
+
+    def _along(self, displacement: Array, steps: int) -> Array:
+        """A mobile robot's step on the circle that leads by `displacement`: a part of it in `steps`, or as much less as the limits ask for.
+
+        A shorter part bends less aside than it is shorter, so that how much fits is found by halving.
+        """
+        whole = numbers(displacement)
+        xp, low, high = library(whole), like(self.low, whole), like(self.high, whole)
+        most = xp.ones_like(whole[..., 0])
+        fits, not_yet = most * 2.0**-HALVINGS, most
+        for tried in range(HALVINGS + 1):
+            share = (fits + not_yet) / 2 if tried else most
+            step = divided(self.kind, whole, steps / share)
+            inside = ((step >= low) & (step <= high)).all(-1)
+            fits, not_yet = xp.where(inside, share, fits), xp.where(inside, not_yet, share)
+        return divided(self.kind, whole, steps / fits)
 
     def over(self, steps: int) -> RobotSpec:
         """The same robot as seen by a search whose every action is the motion of `steps` steps. For a mobile robot, which does not

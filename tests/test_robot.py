@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from lamplan.errors import InputError
-from lamplan.motion import composed
+from lamplan.motion import composed, mobile_arc
 from lamplan.robot import RobotSpec
 
 SMALL = st.floats(-0.3, 0.3)
@@ -88,6 +88,19 @@ def test_the_parts_of_a_motion_compose_to_the_whole(panda, rover, seed, steps):
         single = unlimited(robot).split(torch.from_numpy(some).float(), steps)
         assert single.dtype == torch.float32
         np.testing.assert_allclose(single.numpy(), parts, atol=2e-6)
+
+
+@settings(max_examples=60, deadline=None)
+@given(speed=st.floats(0.1, 4), turn=st.floats(-1.5, 1.5), steps=st.integers(1, 8))
+def test_a_mobile_robot_goes_as_far_on_its_circle_as_the_limits_allow(rover, speed, turn, steps):
+    there = mobile_arc(np.array([speed]), np.array([turn]), 1.0)[0]
+    step = rover.split(there, steps)
+    assert (step >= rover.low).all() and (step <= rover.high).all()
+    part = step[2] / turn if turn else step[0] / speed  # of the circle's second
+    np.testing.assert_allclose(step, mobile_arc(np.array([speed]), np.array([turn]), part)[0], atol=1e-6)
+    more = mobile_arc(np.array([speed]), np.array([turn]), part * 1.001)[0]
+    assert part == pytest.approx(1 / steps) or (more > rover.high).any() or (more < rover.low).any()
+    np.testing.assert_allclose(rover.split(torch.from_numpy(there), steps).numpy(), step, atol=1e-12)
 
 
 def test_a_part_of_a_small_turn_is_nearly_its_share_of_the_angles_and_of_a_quarter_turn_about_two_axes_is_not(panda):
