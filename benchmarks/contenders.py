@@ -38,8 +38,9 @@ STRIDING = ("lam_in_domain_stride", *OVER_LATENTS)  # begin at proposals and ima
 # From the goal regression's motion: by the search `guided`, whatever the budget, where the horizon is one step of the model; else by
 # the protocol's search.
 GUIDED = "lam_in_domain_guided"
+DEFAULT = "lam_in_domain_default"  # as `Planner.load` plans for a robot whose protocols have plans of their own shape
 JOINED = "regression_prior"  # where the shaped search of GUIDED begins, without the search
-PLANNERS = ("lam_in_domain", "lam_in_domain_proposals", GUIDED, *STRIDING, "lam_wild", "action_labelled", "oracle")
+PLANNERS = ("lam_in_domain", "lam_in_domain_proposals", GUIDED, DEFAULT, *STRIDING, "lam_wild", "action_labelled", "oracle")
 ROWS = ("zero", "random", "prior", "behaviour_mean", "regression", JOINED, "proposal", *PLANNERS)
 ENCODE_CHUNK = 64
 
@@ -131,7 +132,10 @@ class Contenders:
             return "no --checkpoint-wild given"
         if name == JOINED and not (self.shape and self.whole_plan):
             return "the regression is joined with the prior in open-loop protocols of a mobile robot alone"
-        if name in ("regression", JOINED, GUIDED) and not has_regression(self.sources.robot_folder, self.sources.checkpoint, self.robot):
+        if name == DEFAULT and (self.shape is None or self.whole_plan):
+            return f"where a plan is as long as the model's longest step it is {GUIDED}, and for an open-loop protocol it is too short"
+        regressed = has_regression(self.sources.robot_folder, self.sources.checkpoint, self.robot)
+        if name in ("regression", JOINED, GUIDED, DEFAULT) and not regressed:
             return "the controller has no goal regression; fit it again"
         if name in STRIDING and not self._strides:
             return f"the model has not learned to imagine {self.horizon} steps in one"
@@ -158,6 +162,8 @@ class Contenders:
             return Proposed(self._dynamics(name), robot, horizon)
         if name in STRIDING:
             return Planned(name, self._striding(name), None, horizon)
+        if name == DEFAULT:
+            return Planned(name, self._guided(name, self.sources.lam.config.max_stride), None, horizon)
         return Planned(name, self._planner(name), self.shape, horizon)
 
     def _dynamics(self, name: str) -> WorldModelDynamics:
@@ -170,7 +176,7 @@ class Contenders:
             checkpoint = self.sources.checkpoint_wild
             lam = LatentActionModel.load(checkpoint).to(device)
         controller = load_controller(self.sources.robot_folder, checkpoint, lam, self.robot).to(device)
-        return LatentDynamics(lam, controller, regression=self._regression() if name in (GUIDED, JOINED) else None)
+        return LatentDynamics(lam, controller, regression=self._regression() if name in (GUIDED, DEFAULT, JOINED) else None)
 
     def _regression(self) -> GoalRegression:
         sources = self.sources
@@ -178,14 +184,17 @@ class Contenders:
 
     def _planner(self, name: str) -> Planner:
         dynamics: Dynamics
-        dynamics, proposals = self._dynamics(name), name in ("lam_in_domain_proposals", GUIDED)
         if name == GUIDED and self._strides:
-            return Planner(dynamics, self.searched, "guided", proposals=True, stride=self.horizon)
+            return self._guided(name, self.horizon)
+        dynamics, proposals = self._dynamics(name), name in ("lam_in_domain_proposals", GUIDED)
         if self.shape is not None:
             # The action-labelled model was told single steps.
             longest = 1 if name == "action_labelled" else dynamics.lam.config.max_stride
             dynamics = self._shaped(dynamics, longest)
         return Planner(dynamics, self.searched, self.search.cem(self._search_steps), proposals=proposals, cost=self.cost)
+
+    def _guided(self, name: str, stride: int) -> Planner:
+        return Planner(self._dynamics(name), self.searched, "guided", proposals=True, stride=stride)
 
     def _shaped(self, dynamics: Dynamics, longest: int) -> Shaped:
         assert self.shape is not None

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from benchmarks import baselines
-from benchmarks.contenders import GUIDED, JOINED, ROWS, STRIDING, Contenders, SearchBudget, Sources
+from benchmarks.contenders import DEFAULT, GUIDED, JOINED, ROWS, STRIDING, Contenders, SearchBudget, Sources
 from benchmarks.encoded_logs import EncodedEpisode, as_the_controller
 from benchmarks.options import chosen, guarded, held_out_seed
 from benchmarks.planned import Planned
@@ -19,6 +19,7 @@ from benchmarks.policies import Situation
 from benchmarks.shapes import StraightLine
 from lamplan.errors import DataError, InputError
 from lamplan.lam import LatentActionModel
+from lamplan.planner import Planner
 from lamplan.presets import PRESETS
 from lamplan.robot import RobotSpec
 from lamplan.search import CEM
@@ -41,7 +42,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Sources:
     return Sources(robot, folder / "checkpoint", None, folder / "out", "cpu")
 
 
-@pytest.mark.parametrize("name", [row for row in ROWS if row not in ("lam_wild", "oracle", *STRIDING)])
+@pytest.mark.parametrize("name", [row for row in ROWS if row not in ("lam_wild", "oracle", DEFAULT, *STRIDING)])
 def test_every_row_plans_within_the_limits(trained: Sources, name: str) -> None:
     contenders = Contenders(trained, 8, BUDGET, BUDGET, StraightLine(), whole_plan=name == JOINED)
     (policy,) = contenders.build([name])
@@ -76,6 +77,16 @@ def test_the_guided_row_strides_where_the_model_can_and_takes_the_protocols_sear
         searches[policy.planner.stride] = policy.planner.search
     trained.lam.config = replace(trained.lam.config, max_stride=1)
     assert searches == {1: CEM(8, 1, 2, 2), 2: PRESETS["guided"].search}
+
+
+def test_the_default_row_plans_as_a_loaded_planner_does(trained: Sources, capsys: pytest.CaptureFixture[str]) -> None:
+    (policy,) = Contenders(trained, 8, BUDGET, BUDGET, StraightLine()).build([DEFAULT])
+    images = np.random.default_rng(0).integers(0, 255, (2, 32, 32, 3), dtype=np.uint8)
+    plan = Planner.load(trained.checkpoint, trained.robot_folder).plan(images, images[::-1].copy(), seed=3)
+    np.testing.assert_array_equal(policy.decide(Situation(images, images[::-1].copy(), 3, lambda b: None)).actions, plan.actions)
+    assert Contenders(trained, 8, BUDGET, BUDGET).build([DEFAULT]) == []
+    assert Contenders(trained, 8, BUDGET, BUDGET, StraightLine(), whole_plan=True).build([DEFAULT]) == []
+    assert capsys.readouterr().out.count(f"row {DEFAULT} left out") == 2
 
 
 def test_behaviour_mean_is_that_of_the_log(trained: Sources) -> None:
