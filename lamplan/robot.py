@@ -16,7 +16,7 @@ from lamplan.motion import Kind, between, differences, divided, turned
 Source = Literal["measured", "commanded"]
 FRAMES = {"arm": ("base", "camera"), "mobile": ("robot",)}
 STATE_DIM = {"arm": 7, "mobile": 3}
-HALVINGS = 12  # of a way that is too long for the limits: to a four thousandth of it
+HALVINGS = 20  # of a way that is too long for the limits: to a millionth of it
 ROTATION_DIGITS = 5e-3  # how far typed entries of a rotation matrix may be rounded
 
 
@@ -127,7 +127,8 @@ class RobotSpec:
             step = divided(self.kind, whole, steps / share)
             inside = ((step >= low) & (step <= high)).all(-1)
             fits, not_yet = xp.where(inside, share, fits), xp.where(inside, not_yet, share)
-        return divided(self.kind, whole, steps / fits)
+        # A way that begins beyond a limit, as of a goal behind a robot that cannot back up, is not taken at all: the limits clip the whole.
+        return divided(self.kind, whole, steps / xp.where(fits > 2.0**-HALVINGS, fits, most))
 
     def over(self, steps: int) -> RobotSpec:
         """The same robot as seen by a search whose every action is the motion of `steps` steps. For a mobile robot, which does not

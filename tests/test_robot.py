@@ -96,11 +96,17 @@ def test_a_mobile_robot_goes_as_far_on_its_circle_as_the_limits_allow(rover, spe
     there = mobile_arc(np.array([speed]), np.array([turn]), 1.0)[0]
     step = rover.split(there, steps)
     assert (step >= rover.low).all() and (step <= rover.high).all()
-    part = step[2] / turn if turn else step[0] / speed  # of the circle's second
+    part = step[2] / turn if abs(turn) > 1e-3 else step[0] / speed  # of the circle's second
     np.testing.assert_allclose(step, mobile_arc(np.array([speed]), np.array([turn]), part)[0], atol=1e-6)
     more = mobile_arc(np.array([speed]), np.array([turn]), part * 1.001)[0]
     assert part == pytest.approx(1 / steps) or (more > rover.high).any() or (more < rover.low).any()
     np.testing.assert_allclose(rover.split(torch.from_numpy(there), steps).numpy(), step, atol=1e-12)
+
+
+def test_a_mobile_robot_that_cannot_back_up_turns_towards_what_lies_behind(rover):
+    forward = replace(rover, low=np.array([0.0, -0.1, -0.4]))
+    step = forward.split(np.array([-1.0, 0.3, 2.0]), 3)
+    assert step[0] == 0 and step[2] == pytest.approx(0.4)
 
 
 def test_a_part_of_a_small_turn_is_nearly_its_share_of_the_angles_and_of_a_quarter_turn_about_two_axes_is_not(panda):
