@@ -40,6 +40,7 @@ STRIDING = ("lam_in_domain_stride", *OVER_LATENTS)  # begin at proposals and ima
 GUIDED = "lam_in_domain_guided"
 DEFAULT = "lam_in_domain_default"  # as `Planner.load` plans for a robot whose protocols have plans of their own shape
 JOINED = "regression_prior"  # where the shaped search of GUIDED begins, without the search
+REGRESSING = ("regression", JOINED, GUIDED, DEFAULT)
 PLANNERS = ("lam_in_domain", "lam_in_domain_proposals", GUIDED, DEFAULT, *STRIDING, "lam_wild", "action_labelled", "oracle")
 ROWS = ("zero", "random", "prior", "behaviour_mean", "regression", JOINED, "proposal", *PLANNERS)
 ENCODE_CHUNK = 64
@@ -134,8 +135,7 @@ class Contenders:
             return "the regression is joined with the prior in open-loop protocols of a mobile robot alone"
         if name == DEFAULT and (self.shape is None or self.whole_plan):
             return f"where a plan is as long as the model's longest step it is {GUIDED}, and for an open-loop protocol it is too short"
-        regressed = has_regression(self.sources.robot_folder, self.sources.checkpoint, self.robot)
-        if name in ("regression", JOINED, GUIDED, DEFAULT) and not regressed:
+        if name in REGRESSING and not has_regression(self.sources.robot_folder, self.sources.checkpoint, self.robot):
             return "the controller has no goal regression; fit it again"
         if name in STRIDING and not self._strides:
             return f"the model has not learned to imagine {self.horizon} steps in one"
@@ -176,16 +176,16 @@ class Contenders:
             checkpoint = self.sources.checkpoint_wild
             lam = LatentActionModel.load(checkpoint).to(device)
         controller = load_controller(self.sources.robot_folder, checkpoint, lam, self.robot).to(device)
-        return LatentDynamics(lam, controller, regression=self._regression() if name in (GUIDED, DEFAULT, JOINED) else None)
+        return LatentDynamics(lam, controller, regression=self._regression() if name in REGRESSING else None)
 
     def _regression(self) -> GoalRegression:
         sources = self.sources
         return load_regression(sources.robot_folder, sources.checkpoint, sources.lam, self.robot).to(sources.device)
 
     def _planner(self, name: str) -> Planner:
-        dynamics: Dynamics
         if name == GUIDED and self._strides:
             return self._guided(name, self.horizon)
+        dynamics: Dynamics
         dynamics, proposals = self._dynamics(name), name in ("lam_in_domain_proposals", GUIDED)
         if self.shape is not None:
             # The action-labelled model was told single steps.

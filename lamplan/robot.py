@@ -102,10 +102,10 @@ class RobotSpec:
     def split(self, displacement: Array, steps: int) -> Array:
         """The action (..., A) that, taken `steps` times, leads by `displacement` (..., A), itself an action; where the limits
         do not allow it, as far as they do on the same way. An arm turns about one axis, a mobile robot drives a circle."""
-        step = self._along(displacement, steps) if self.kind == "mobile" else divided(self.kind, displacement, steps)
-        xp, low, high = library(step), like(self.low, step), like(self.high, step)
         if self.kind == "mobile":
-            return xp.clip(step, low, high)
+            return self._along(displacement, steps)
+        step = divided(self.kind, displacement, steps)
+        xp, low, high = library(step), like(self.low, step), like(self.high, step)
         room = xp.where(step > 0, high, low) / xp.where(step == 0, np.inf, step)
         shrink = xp.where(step == 0, 1.0, xp.clip(room, 0.0, 1.0))
         # Position, angles and gripper are limited apart, so that a far goal does not slow a grasp.
@@ -120,15 +120,23 @@ class RobotSpec:
         """
         whole = numbers(displacement)
         xp, low, high = library(whole), like(self.low, whole), like(self.high, whole)
-        most = xp.ones_like(whole[..., 0])
-        fits, not_yet = most * 2.0**-HALVINGS, most
-        for tried in range(HALVINGS + 1):
-            share = (fits + not_yet) / 2 if tried else most
-            step = divided(self.kind, whole, steps / share)
-            inside = ((step >= low) & (step <= high)).all(-1)
-            fits, not_yet = xp.where(inside, share, fits), xp.where(inside, not_yet, share)
-        # A way that begins beyond a limit, as of a goal behind a robot that cannot back up, is not taken at all: the limits clip the whole.
-        return divided(self.kind, whole, steps / xp.where(fits > 2.0**-HALVINGS, fits, most))
+        all_of_it = xp.ones_like(whole[..., 0])
+
+        def part(share: Array) -> Array:
+            return divided(self.kind, whole, steps / share)
+
+        def fits(share: Array) -> Array:
+            step = part(share)
+            return ((step >= low) & (step <= high)).all(-1)
+
+        inside, beyond = xp.zeros_like(all_of_it), all_of_it
+        for _ in range(HALVINGS):
+            middle = (inside + beyond) / 2
+            good = fits(middle)
+            inside, beyond = xp.where(good, middle, inside), xp.where(good, beyond, middle)
+        # No part fits of a way that begins beyond a limit, as of a goal behind a robot that cannot back up: the limits clip all of it.
+        share = xp.where(fits(all_of_it) | (inside == 0), all_of_it, inside)
+        return xp.clip(part(share), low, high)
 
     def over(self, steps: int) -> RobotSpec:
         """The same robot as seen by a search whose every action is the motion of `steps` steps. For a mobile robot, which does not
