@@ -10,8 +10,9 @@ import torch
 
 from lamplan.rollout import Dynamics
 
-IN_CACHE = 32
-"""Candidates in flight on a CPU: few enough that what passes between two layers stays in a core's cache."""
+IN_CACHE, FEWEST = 52 * 2**20, 4
+"""Bytes that candidates in flight take on a CPU (of the shipped model, 32 of them in fp32 and 64 in bf16): few enough that much of what passes
+between two layers stays in its caches. But never fewer candidates than that, however large the model."""
 STRIDE_OF_DEADLINE = 0.1
 """A portion of candidates takes at most this share of the time allowed: so late a plan can be."""
 
@@ -21,9 +22,10 @@ MEMORY_SHARE = 0.6
 
 
 def most_in_flight(dynamics: Dynamics, horizon: int) -> int:
-    """As many candidates as memory holds, on a CPU no more than its cache likes."""
-    most = int(MEMORY_SHARE * free_bytes(dynamics.device) / dynamics.candidate_bytes(horizon))
-    return max(1, most if dynamics.device.type == "cuda" else min(most, IN_CACHE))
+    """As many candidates as memory holds, on a CPU no more than its caches like."""
+    each = dynamics.candidate_bytes(horizon)
+    most = int(MEMORY_SHARE * free_bytes(dynamics.device) / each)
+    return max(1, most if dynamics.device.type == "cuda" else min(most, max(FEWEST, IN_CACHE // each)))
 
 
 def free_bytes(device: torch.device) -> int:

@@ -190,7 +190,7 @@ def costs_of(dynamics: Dynamics, past: Past, actions: Tensor, judge: Callable[[T
     """
     episodes, candidates = actions.shape[:2]
     together = min(episodes, in_flight)
-    each = max(1, in_flight // together)
+    each = -(-candidates // -(-candidates // max(1, in_flight // together)))  # equal portions: a small last one takes as many calls
     portions = [(slice(b, b + together), slice(n, n + each)) for n in range(0, candidates, each) for b in range(0, episodes, together)]
     first = -(-episodes // together)
     costs = torch.full((episodes, candidates), torch.inf, device=actions.device)

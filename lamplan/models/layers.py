@@ -61,7 +61,8 @@ class Attention(nn.Module):
         `shared` are keys and values (B / N, h, M, d) that every N rows in a line have in common; they are attended to where they
         lie and not returned. A mask cannot go with them.
         """
-        qkv = self.qkv(x_BLD).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        # In line before they are rotated: what follows takes up to three times as long on heads that lie between one another.
+        qkv = self.qkv(x_BLD).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4).contiguous()
         q, k = qkv[:2] if rope is None else self.rotation(qkv[:2], rope)
         v = qkv[2]
         if past is not None:
@@ -75,27 +76,41 @@ class Attention(nn.Module):
 
 def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
     """Attention (B, h, L, d) to keys and values (B, h, K, d)."""
-    if mask is not None or q.dtype != torch.bfloat16 or q.device.type != "cpu":
+    if mask is not None or not by_products(q):
         return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
-    # For the few tokens of a frame the CPU's fused kernel is slower in bf16 than the two products that it fuses.
     rows = [x.flatten(0, 1) for x in (q, k, v)]
     scores = torch.baddbmm(q.new_zeros(()), rows[0], rows[1].transpose(1, 2), beta=0, alpha=q.shape[-1] ** -0.5)
     return (scores.softmax(dim=-1) @ rows[2]).unflatten(0, q.shape[:2])
 
 
+def by_products(q: Tensor) -> bool:
+    """For the few tokens of a frame a CPU's fused kernel is slower in bf16 than the products that it fuses."""
+    return q.dtype == torch.bfloat16 and q.device.type == "cpu"
+
+
 def attend_also(q_BhLd: Tensor, own: KeyValue, shared: KeyValue) -> Tensor:
     """Attention (B, h, L, d) to own keys and values (B, h, K, d) and to those (B / N, h, M, d) that every N rows share, without a copy.
 
-    Each part is attended to by itself; the two answers are weighed by their sums of exponentials, which is exact.
+    Each part is attended to by itself; the two answers are weighed by their sums of exponentials, which is exact. Where the scores are
+    at hand anyway, one softmax over those of both parts says the same.
     """
     groups, length = len(shared[0]), q_BhLd.shape[2]
-    together = q_BhLd.unflatten(0, (groups, -1)).transpose(1, 2).flatten(2, 3)  # the rows of a group as one long query
-    there, there_sum = _attend(together, *shared)
-    there = there.unflatten(2, (-1, length)).transpose(1, 2).flatten(0, 1)
-    there_sum = there_sum.unflatten(2, (-1, length)).transpose(1, 2).flatten(0, 1)
+
+    def joined(x: Tensor) -> Tensor:  # the rows of a group as one long query
+        return x.unflatten(0, (groups, -1)).transpose(1, 2).flatten(2, 3)
+
+    def apart(x: Tensor) -> Tensor:
+        return x.unflatten(2, (-1, length)).transpose(1, 2).flatten(0, 1)
+
+    if by_products(q_BhLd):
+        q = q_BhLd * q_BhLd.shape[-1] ** -0.5
+        scores = torch.cat([apart(joined(q) @ shared[0].transpose(-1, -2)), q @ own[0].transpose(-1, -2)], dim=-1)
+        there, here = scores.softmax(dim=-1).split([shared[0].shape[2], own[0].shape[2]], dim=-1)
+        return apart(joined(there) @ shared[1]) + here @ own[1]
+    there, there_sum = _attend(joined(q_BhLd), *shared)
     here, here_sum = _attend(q_BhLd, *own)
-    share = torch.sigmoid(there_sum - here_sum)[..., None].to(here.dtype)
-    return torch.lerp(here, there, share)
+    share = torch.sigmoid(apart(there_sum[..., None]) - here_sum[..., None]).to(here.dtype)
+    return torch.lerp(here, apart(there), share)
 
 
 def _attend(q: Tensor, k: Tensor, v: Tensor) -> KeyValue:

@@ -107,6 +107,8 @@ def test_attention_to_what_rows_share_equals_attention_to_copies(gradient: bool)
     with torch.set_grad_enabled(gradient):
         found, expected = attend_also(q, (k, v), shared), F.scaled_dot_product_attention(q, *copies)
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+    rounded = attend_also(q.bfloat16(), (k.bfloat16(), v.bfloat16()), (shared[0].bfloat16(), shared[1].bfloat16()))
+    torch.testing.assert_close(rounded.float(), expected, rtol=0.02, atol=0.03)
     if gradient:
         for mine, theirs in zip(torch.autograd.grad(found.square().sum(), (q, k, v)),
                                 torch.autograd.grad(expected.square().sum(), (q, k, v)), strict=True):
