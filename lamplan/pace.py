@@ -11,8 +11,8 @@ import torch
 from lamplan.rollout import Dynamics
 
 IN_CACHE, FEWEST = 52 * 2**20, 4
-"""Bytes that candidates in flight take on a CPU (of the shipped model, 32 of them in fp32 and 64 in bf16): few enough that much of what passes
-between two layers stays in its caches. But never fewer candidates than that, however large the model."""
+"""Bytes that candidates in flight take on a CPU, of the shipped model 32 of them in fp32 and 64 in bf16: few enough that much of what
+passes between two layers stays in its caches. But never fewer candidates than that, however large the model."""
 STRIDE_OF_DEADLINE = 0.1
 """A portion of candidates takes at most this share of the time allowed: so late a plan can be."""
 
