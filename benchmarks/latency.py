@@ -40,6 +40,7 @@ from lamplan.search import CEM
 from lamplan.train.distribution import Precision
 from lamplan.train.flops import matrix_rate, operations
 from lamplan.train.timing import Seconds, timed
+from lamplan.views import Views
 
 # ViT-L everywhere, 256 tokens, two frames of context: the sizes of the paper. Its weights are not public, so these are random.
 PAPER = LAMConfig(
@@ -189,7 +190,7 @@ class Reference:
         *seen, target = (self.dynamics.encode(torch.from_numpy(image).to(device)) for image in (*obs, goal))
         past = self.dynamics.start(torch.stack(seen, dim=1))
         planner = Planner(self.dynamics, self.robot, self.search)  # for the beginning of its search alone
-        space = planner._space(past, planner._goals(target, 1), planner._limits(obs, None, None, seen[-1]))
+        space = planner._space(past, Views(past.present, planner._goals(target, 1), 1), planner._limits(obs, None, None, seen[-1]))
 
         def cost(actions: torch.Tensor) -> torch.Tensor:
             return (self.dynamics.rollout(past, actions)[:, :, -1] - target[:, None]).square().mean((-1, -2))

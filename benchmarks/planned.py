@@ -10,6 +10,7 @@ from benchmarks.shapes import Shape
 from lamplan.planner import Planner
 from lamplan.robot import RobotSpec
 from lamplan.rollout import Dynamics
+from lamplan.views import views
 
 
 class Planned:
@@ -41,7 +42,7 @@ class Proposed:
         pass
 
     def decide(self, situation: Situation) -> Decision:
-        action = self.robot.split(proposed(self.dynamics, situation), self.steps)
+        action = self.robot.split(proposed(self.dynamics, self.robot, situation), self.steps)
         return Decision(np.repeat(action[:, None], self.steps, axis=1))
 
 
@@ -55,14 +56,15 @@ class Begun:
         pass
 
     def decide(self, situation: Situation) -> Decision:
-        action = torch.from_numpy(self.searched.clip(proposed(self.dynamics, situation)))
+        action = torch.from_numpy(self.searched.clip(proposed(self.dynamics, self.searched, situation)))
         return Decision(self.shape.spread(action[:, None], self.steps).numpy())
 
 
 @torch.inference_mode()
-def proposed(dynamics: Dynamics, situation: Situation) -> np.ndarray:
+def proposed(dynamics: Dynamics, robot: RobotSpec, situation: Situation) -> np.ndarray:
     """What the dynamics propose (B, A) between the images of a situation and its goals."""
-    now, goal = (dynamics.encode(torch.from_numpy(images).to(dynamics.device)) for images in (situation.images, situation.goals))
+    now, goal = (dynamics.encode(views(torch.from_numpy(images).to(dynamics.device), robot.kind).flatten(0, 1))
+                 for images in (situation.images, situation.goals))
     seen = dynamics.propose(dynamics.start(now[:, None]), goal)
     assert seen is not None  # asked of a latent action model alone
-    return seen.displacement.cpu().double().numpy()
+    return seen.displacement.unflatten(0, (-1, len(situation.images))).mean(0).cpu().double().numpy()

@@ -9,6 +9,7 @@ from benchmarks.policies import Decision, Situation
 from lamplan.lam import LatentActionModel
 from lamplan.models.goal_regression import GoalRegression
 from lamplan.robot import RobotSpec
+from lamplan.views import views
 
 
 class RegressionPolicy:
@@ -24,7 +25,7 @@ class RegressionPolicy:
 
     @torch.inference_mode()
     def decide(self, situation: Situation) -> Decision:
-        now, goal = (self.lam.encode(torch.from_numpy(np.ascontiguousarray(images)).to(self.device))
+        now, goal = (self.lam.encode(views(torch.from_numpy(np.ascontiguousarray(images)).to(self.device), self.robot.kind).flatten(0, 1))
                      for images in (situation.images, situation.goals))
-        moved = self.model(now, goal).double().cpu().numpy()
+        moved = self.model(now, goal).unflatten(0, (-1, len(situation.images))).mean(0).double().cpu().numpy()
         return Decision(np.repeat(self.robot.split(moved, self.horizon)[:, None], self.horizon, axis=1))

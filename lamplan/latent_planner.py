@@ -13,14 +13,19 @@ from lamplan.errors import InputError
 from lamplan.lam import LatentActionModel
 from lamplan.limits import Limits
 from lamplan.models.controller import Controller
+from lamplan.motion import between, composed
 from lamplan.planner import Constraint, Planner, check_stride
 from lamplan.presets import Preset
 from lamplan.robot import RobotSpec
 from lamplan.rollout import Context, Past, Precision, WorldModelDynamics
 from lamplan.search import Found, Search, SearchSpace, box
+from lamplan.views import Views
 
 FARTHEST = 3.0
 """Standard deviations of the latents seen in the robot's own logs within which is searched."""
+LEFT = 0.4
+"""Share of what is left to the goal, as the inverse dynamics model sees it from the imagined end, that is added to a plan. All of it would
+be too much: it errs too."""
 NEAR_PROPOSAL = 0.3
 """Standard deviation, in the same unit, of a search that begins at the latent inferred between here and the goal."""
 
@@ -79,18 +84,28 @@ class LatentPlanner(Planner):
     def _after(self, past: Past, running: Tensor) -> Past:
         return self.real.after(past, running)
 
-    def _space(self, past: Past, goals: Goals, limits: Limits) -> SearchSpace:
+    def _space(self, past: Past, seen: Views, limits: Limits) -> SearchSpace:
         width, device = len(self.map.mean), past.present.device
         begin = torch.zeros(len(past), self.search.horizon, width, device=device)
         if self.proposals:
-            target = goals.features[:, -1]
+            inferred = seen.mean(self.real.lam.infer(seen.present, seen.target))
             # The whole way in as many equal parts as there are latents.
-            begin = self.map.whiten(self.real.lam.infer(past.present, target))[:, None].expand_as(begin) / self.search.horizon
+            begin = self.map.whiten(inferred)[:, None].expand_as(begin) / self.search.horizon
         far = torch.full((width,), FARTHEST, device=device)
         return SearchSpace(box(-far, far), begin, torch.full_like(far, NEAR_PROPOSAL if self.proposals else 1.0))
 
-    def _executed(self, found: Found, past: Past, predicted: Tensor, limits: Limits) -> Tensor:
+    def _executed(self, found: Found, past: Past, goals: Goals, predicted: Tensor, limits: Limits) -> Tensor:
         seen = torch.cat([past.present[:, None], predicted[:, :-1]], dim=1).flatten(0, 1)
         latents = self.map.latents((), found.actions.flatten(0, 1)[:, None])
-        moved = self.controller.actions(seen, latents)[:, 0]
-        return self._divided(limits(moved.unflatten(0, (len(past), 1, -1)))[:, 0])
+        moved = limits(self.controller.actions(seen, latents)[:, 0].unflatten(0, (len(past), 1, -1)))[:, 0]
+        return self._divided(limits(self._corrected(moved, past, goals)[:, None])[:, 0])
+
+    def _corrected(self, moved: Tensor, past: Past, goals: Goals) -> Tensor:
+        """The motions (B, H, A), the last of them prolonged by a share of what seems to be left to the goal where they are imagined to end.
+
+        A latent and its translation are not the same motion: this looks at what the translated one leads to.
+        """
+        end = self.real.rollout(self.real.begin(past.present, past.earlier), moved[:, None])[:, 0, -1]
+        left = self.controller.actions(end, self.real.lam.infer(end, Views(end, goals, len(end)).target)[:, None])[:, 0]
+        path = composed(self.robot.kind, torch.stack([moved[:, -1], LEFT * left], dim=1))
+        return torch.cat([moved[:, :-1], between(self.robot.kind, path[:, 0], path[:, -1])[:, None]], dim=1)

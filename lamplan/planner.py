@@ -25,6 +25,7 @@ from lamplan.robot import RobotSpec
 from lamplan.rollout import Dynamics, LatentDynamics, Past, Precision, costs_of
 from lamplan.search import Found, Search, SearchSpace
 from lamplan.search.detour import detour
+from lamplan.views import Views, views
 
 NEAR_LIMIT = 0.01
 """An action this share of its range from a limit counts as at the limit."""
@@ -157,12 +158,16 @@ class Planner:
         """
         begun = time.perf_counter()
         self._refuse(constraint)
-        frames, single = self._frames(obs)
-        goals = self._goals(goal, len(frames))
+        images, single = self._images(obs)
+        frames = self.dynamics.encode(images)
+        shifted = self.proposals and not any(is_encoded(one) for one in several(goal))
+        every_goal = self._goals(goal, len(frames), shifted)
+        goals = every_goal.episodes(slice(len(frames)))
         past = now = self.dynamics.start(frames)
         ahead = None if running is None else self._vector(running, self.robot.action_dim, "running", frames)
         if ahead is not None:
             past = self._after(now, ahead)
+        seen = Views(self._presents(past, images[:, -1], ahead) if shifted else past.present, every_goal, len(frames))
         encoded = time.perf_counter()
         deadline = Deadline(begun, deadline_s, self._pace)
         in_flight = self._pace.in_flight(most_in_flight(self.dynamics, self.search.horizon), deadline_s)
@@ -180,7 +185,7 @@ class Planner:
 
         generator = torch.Generator(frames.device).manual_seed(self.seed if seed is None else seed)
         limits = self._limits(obs, previous, ahead, frames)
-        space = self._space(past, goals, limits)
+        space = self._space(past, seen, limits)
         if self.proposals and constraint is not None:
             space = detour(constraint, space, generator)
         found = self.search.minimise(split_over_ranks(cost), space, generator, deadline.iteration_over)
@@ -191,7 +196,7 @@ class Planner:
         predicted = torch.cat([self.dynamics.rollout(past.episodes(part), found.actions[part, None])[:, 0] for part in portions])
         self._previous = found.actions
         # Single precision may round a limit up: clip once more in the robot's own numbers.
-        executed = self._executed(found, past, predicted, limits)
+        executed = self._executed(found, past, goals, predicted, limits)
         if ahead is not None:
             executed, predicted = torch.cat([ahead[:, None], executed], 1), torch.cat([past.present[:, None], predicted], 1)
         actions = self.robot.clip(executed.cpu().double().numpy())
@@ -212,7 +217,7 @@ class Planner:
     def _after(self, past: Past, running: Tensor) -> Past:
         return self.dynamics.after(past, running)
 
-    def _executed(self, found: Found, past: Past, predicted: Tensor, limits: Limits) -> Tensor:
+    def _executed(self, found: Found, past: Past, goals: Goals, predicted: Tensor, limits: Limits) -> Tensor:
         """The real actions (B, H, A) of what the search found."""
         return found.actions if self.stride == 1 else self._divided(found.actions)
 
@@ -238,20 +243,21 @@ class Planner:
                              f"found shape {tuple(np.shape(value))}.")
         return vector
 
-    def _space(self, past: Past, goals: Goals, limits: Limits) -> SearchSpace:
+    def _space(self, past: Past, seen: Views, limits: Limits) -> SearchSpace:
         device, steps = past.present.device, self.search.horizon
         mean, std = (torch.as_tensor(v, dtype=torch.float32, device=device) for v in (self.searched.prior_mean, self.searched.prior_std))
         begin = mean.expand(len(past), steps, -1)
         if self.proposals:
-            begin, std = self._proposed(past, goals, steps)
+            begin, std = (seen.mean(x) for x in self._proposed(seen, steps))
         if self.warm_start and self._previous is not None and self._previous.shape == begin.shape:
             begin = torch.cat([self._previous[:, 1:], begin[:, -1:]], dim=1)
         return SearchSpace(limits, begin, std)
 
-    def _proposed(self, past: Past, goals: Goals, steps: int) -> tuple[Tensor, Tensor]:
-        """Where a search of `steps` steps begins (B, steps, A), and its spread: straight to the goal, or from sub-goal to sub-goal."""
-        targets = list(goals.features.unbind(1)) if goals.sequence else [nearest(past.present, goals.features)]
-        plan, spreads, now = [], [], past
+    def _proposed(self, seen: Views, steps: int) -> tuple[Tensor, Tensor]:
+        """Where a search of `steps` steps begins (V * B, steps, A), and its spread, seen from each view: straight to the goal, or from
+        sub-goal to sub-goal."""
+        targets = list(seen.goals.features.unbind(1)) if seen.goals.sequence else [seen.target]
+        plan, spreads, now = [], [], Past(seen.present, None)
         for k, target in enumerate(targets):
             proposal = self.dynamics.propose(now, target)
             if proposal is None:
@@ -260,12 +266,12 @@ class Planner:
             action = self.searched.split(proposal.displacement.double(), max(1, count)).float()
             plan.append(action[:, None].expand(-1, count, -1))
             # Errors of independent steps add up to the spread of the whole motion.
-            spreads.append((proposal.spread / max(1, count) ** 0.5).expand(len(past), count, -1))
+            spreads.append((proposal.spread / max(1, count) ** 0.5).expand(len(target), count, -1))
             now = Past(target, None)
         return torch.cat(plan, dim=1), torch.cat(spreads, dim=1)
 
-    def _frames(self, obs: Any) -> tuple[Tensor, bool]:
-        """Features (B, T, P, D) of the history, and whether there was no batch dimension."""
+    def _images(self, obs: Any) -> tuple[Tensor, bool]:
+        """Images (B, T, H, W, 3) of the history, and whether there was no batch dimension."""
         if isinstance(obs, Mapping):
             if self.robot.camera not in obs:
                 raise InputError(f"the observation has no '{self.robot.camera}', the camera of {self.robot.name}; it has {sorted(obs)}.")
@@ -275,19 +281,30 @@ class Planner:
             raise InputError(f"a history is a list of images of one shape, found {[tuple(image.shape) for image in history]}.")
         single = history[0].ndim == 3
         batch = torch.stack([image[None] if single else image for image in history], dim=1)
-        return self.dynamics.encode(batch.to(self.dynamics.device)), single
+        return batch.to(self.dynamics.device), single
 
-    def _goals(self, goal: Any, episodes: int) -> Goals:
-        several = goal.goals if isinstance(goal, AnyOf) else list(goal) if isinstance(goal, list | tuple) else [goal]
-        if not several:
+    def _presents(self, past: Past, images: Tensor, running: Tensor | None) -> Tensor:
+        """The present frame (V * B, P, D) in every view of the images (B, H, W, 3)."""
+        shifted = views(images, self.robot.kind)[1:]
+        if not len(shifted):
+            return past.present
+        others = self.dynamics.start(self.dynamics.encode(shifted.flatten(0, 1))[:, None])
+        if running is not None:
+            others = self._after(others, running.repeat(len(shifted), 1))
+        return torch.cat([past.present, others.present])
+
+    def _goals(self, goal: Any, episodes: int, shifted: bool = False) -> Goals:
+        """The goals of each episode, or (V * B) of each in every view."""
+        given = several(goal)
+        if not given:
             raise InputError("the list of goals is empty.")
-        if not isinstance(goal, AnyOf) and len(several) > self.search.horizon:
-            raise InputError(f"{len(several)} goals in a row for a plan of {self.search.horizon} steps: give the next "
+        if not isinstance(goal, AnyOf) and len(given) > self.search.horizon:
+            raise InputError(f"{len(given)} goals in a row for a plan of {self.search.horizon} steps: give the next "
                              f"{self.search.horizon} of them, or plan further.")
-        return Goals(torch.stack([self._goal(one, episodes) for one in several], dim=1), sequence=not isinstance(goal, AnyOf))
+        return Goals(torch.stack([self._goal(one, episodes, shifted) for one in given], dim=1), sequence=not isinstance(goal, AnyOf))
 
-    def _goal(self, goal: Any, episodes: int) -> Tensor:
-        if (isinstance(goal, np.ndarray) and goal.dtype.kind == "f") or (isinstance(goal, Tensor) and goal.is_floating_point()):
+    def _goal(self, goal: Any, episodes: int, shifted: bool) -> Tensor:
+        if is_encoded(goal):
             features = torch.as_tensor(np.ascontiguousarray(goal) if isinstance(goal, np.ndarray) else goal).float()
             features = (features[None] if features.ndim == 2 else features).to(self.dynamics.device)
             if features.ndim != 3 or not torch.isfinite(features).all():
@@ -295,10 +312,11 @@ class Planner:
                                  "an image must be uint8.")
         else:
             image = images_of(goal, "goal")
-            features = self.dynamics.encode((image[None] if image.ndim == 3 else image).to(self.dynamics.device))
-        if len(features) not in (1, episodes):
-            raise InputError(f"{len(features)} goals for {episodes} observations: give one goal, or one for each.")
-        return features.expand(episodes, -1, -1)
+            image = (image[None] if image.ndim == 3 else image).to(self.dynamics.device)
+            features = self.dynamics.encode(views(image, self.robot.kind) if shifted else image)
+        if features.shape[-3] not in (1, episodes):
+            raise InputError(f"{features.shape[-3]} goals for {episodes} observations: give one goal, or one for each.")
+        return features.expand(*features.shape[:-3], episodes, -1, -1).reshape(-1, *features.shape[-2:])
 
 
 def check_stride(lam: LatentActionModel, stride: int) -> None:
@@ -308,10 +326,14 @@ def check_stride(lam: LatentActionModel, stride: int) -> None:
                          "is beyond what it knows.")
 
 
-def nearest(present: Tensor, goals: Tensor) -> Tensor:
-    """Of several goals (B, K, P, D) the one (B, P, D) that looks most like the present frame (B, P, D)."""
-    index = (goals - present[:, None]).square().mean((-1, -2)).argmin(dim=1)
-    return goals[torch.arange(len(goals), device=goals.device), index]
+def several(goal: Any) -> list[Any]:
+    """The goals that a user gave, one or more."""
+    return goal.goals if isinstance(goal, AnyOf) else list(goal) if isinstance(goal, list | tuple) else [goal]
+
+
+def is_encoded(goal: Any) -> bool:
+    """Whether a goal is features instead of a picture."""
+    return (isinstance(goal, np.ndarray) and goal.dtype.kind == "f") or (isinstance(goal, Tensor) and goal.is_floating_point())
 
 
 def images_of(value: Any, name: str) -> Tensor:

@@ -123,15 +123,16 @@ class WorldModelDynamics:
         for t in range(frames.shape[1] - 1):
             told = self.past_condition(frames[:, t], frames[:, t + 1])
             _, earlier = self.world_model.step(frames[:, t].to(self.dtype), told.to(self.dtype), earlier)
-        return self._past(frames[:, -1], earlier)
+        return self.begin(frames[:, -1], earlier)
 
     def after(self, past: Past, action: Tensor) -> Past:
         s = past.present.to(self.dtype)  # and not past.context: a latent planner's past is read by latents, this action is real
         z = self.action_map.latents(self.action_map.context(s), action[:, None])[:, 0]
         following, earlier = self.world_model.step(s, z.to(self.dtype), past.earlier)
-        return self._past(following.float(), earlier)
+        return self.begin(following.float(), earlier)
 
-    def _past(self, present: Tensor, earlier: Memory | None) -> Past:
+    def begin(self, present: Tensor, earlier: Memory | None) -> Past:
+        """A past from its parts."""
         # Read once, however often a search asks: of a gradient search's iterations this was a fifth.
         return Past(present, earlier, self.action_map.context(present.to(self.dtype)))
 

@@ -14,6 +14,8 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from lamplan import CEM, InputError, LatentPlanner, RobotSpec
+from lamplan.latent_planner import LEFT
+from lamplan.rollout import Context, WorldModelDynamics
 
 # An arm, whose straight lines add up, with room for what a search among latents makes of single steps.
 ROBOT = replace(RobotSpec.load(Path(__file__).parent.parent / "controllers" / "panda"), low=np.full(7, -0.4), high=np.full(7, 0.4))
@@ -41,15 +43,28 @@ class PointModel:
 
 
 class PointController:
+    """Its way forward is exact; its way back says `share` of every motion."""
+
     latent_mean, latent_basis = torch.full((3,), 0.5), torch.diag(torch.tensor([0.4, 0.6, 0.8]))
 
+    def __init__(self, share: float = 1.0) -> None:
+        self.share = share
+
     def actions(self, s: Tensor, z: Tensor) -> Tensor:
-        return pad(torch.linalg.solve(MIX, (z[:, 0] - 0.5)[..., None])[..., 0], (0, 4))[:, None]  # the hand neither turns nor closes
+        moved = torch.linalg.solve(MIX, (z[:, 0] - 0.5)[..., None])[..., 0]
+        return pad(self.share * moved, (0, 4))[:, None]  # the hand neither turns nor closes
+
+    def context(self, s: Tensor) -> Context:
+        return ()
+
+    def latents(self, context: Context, actions: Tensor) -> Tensor:
+        return actions[..., :3] @ MIX.T + 0.5
 
 
-def planner(latents: int, **settings: Any) -> LatentPlanner:
-    dynamics = SimpleNamespace(lam=PointLAM(), world_model=PointModel(), precision="fp32")
-    return LatentPlanner(dynamics, PointController(), ROBOT, CEM(200, 10, 10, latents), stride=3 // latents, **settings)  # type: ignore[arg-type]
+def planner(latents: int, share: float = 1.0, **settings: Any) -> LatentPlanner:
+    controller = PointController(share)
+    dynamics = WorldModelDynamics(PointLAM(), PointModel(), controller)  # type: ignore[arg-type]
+    return LatentPlanner(dynamics, controller, ROBOT, CEM(200, 10, 10, latents), stride=3 // latents, **settings)  # type: ignore[arg-type]
 
 
 def image(*place: int) -> np.ndarray:
@@ -63,6 +78,14 @@ def test_the_found_latents_become_the_motion_to_the_goal(latents: int, proposals
     assert plan.actions.shape == (3, 7) and len(plan.predicted) == latents
     np.testing.assert_allclose(plan.actions.sum(0), np.array([30, -15, 10, 0, 0, 0, 0]) / 255, atol=0.02)
     assert plan.cost < 1e-3 < plan.start_cost
+
+
+@pytest.mark.parametrize("latents", [1, 3])
+def test_a_translation_that_falls_short_is_mended_by_what_its_imagined_end_leaves(latents: int) -> None:
+    way = np.array([30, -15, 10, 0, 0, 0, 0]) / 255
+    plan = planner(latents, share=0.6).plan(image(100, 100, 100), image(130, 85, 110))
+    # 0.6 of the way, and LEFT of the 0.6 that it sees of the 0.4 left.
+    np.testing.assert_allclose(plan.actions.sum(0), (0.6 + LEFT * 0.6 * 0.4) * way, atol=0.01)
 
 
 def test_the_answer_keeps_the_robots_limits() -> None:
