@@ -63,7 +63,8 @@ class Attention(nn.Module):
         """
         # In line before they are rotated: what follows takes up to three times as long on heads that lie between one another.
         qkv = self.qkv(x_BLD).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4).contiguous()
-        q, k = qkv[:2] if rope is None else self.rotation(qkv[:2], rope)
+        # Tables in fp32 give heads in fp32 under autocast, which attention would then round by itself.
+        q, k = qkv[:2] if rope is None else self.rotation(qkv[:2], rope).to(qkv.dtype)
         v = qkv[2]
         if past is not None:
             k, v = torch.cat([past[0], k], dim=2), torch.cat([past[1], v], dim=2)
@@ -74,18 +75,24 @@ class Attention(nn.Module):
         return self.proj(out.transpose(1, 2).flatten(2)), (k, v)
 
 
+FEW_SCORES = 2**18
+"""Per head: 512 tokens that attend to as many. Of more, the scores would not stay in a core's cache, nor many of them in memory."""
+
+
 def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
-    """Attention (B, h, L, d) to keys and values (B, h, K, d)."""
-    if mask is not None or not by_products(q):
+    """Attention (B, h, L, d) to keys and values (B, h, K, d); with a mask (L, K) to those where it is true."""
+    if not by_products(q, k.shape[2]):
         return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
     rows = [x.flatten(0, 1) for x in (q, k, v)]
     scores = torch.baddbmm(q.new_zeros(()), rows[0], rows[1].transpose(1, 2), beta=0, alpha=q.shape[-1] ** -0.5)
+    if mask is not None:
+        scores = scores.masked_fill(~mask, -torch.inf)
     return (scores.softmax(dim=-1) @ rows[2]).unflatten(0, q.shape[:2])
 
 
-def by_products(q: Tensor) -> bool:
-    """For the few tokens of a frame a CPU's fused kernel is slower in bf16 than the products that it fuses."""
-    return q.dtype == torch.bfloat16 and q.device.type == "cpu"
+def by_products(q: Tensor, keys: int) -> bool:
+    """For the tokens of a few frames a CPU's fused kernel is slower in bf16 than the products that it fuses, above all backwards."""
+    return q.dtype == torch.bfloat16 and q.device.type == "cpu" and q.shape[2] * keys <= FEW_SCORES
 
 
 def attend_also(q_BhLd: Tensor, own: KeyValue, shared: KeyValue) -> Tensor:
@@ -102,7 +109,7 @@ def attend_also(q_BhLd: Tensor, own: KeyValue, shared: KeyValue) -> Tensor:
     def apart(x: Tensor) -> Tensor:
         return x.unflatten(2, (-1, length)).transpose(1, 2).flatten(0, 1)
 
-    if by_products(q_BhLd):
+    if by_products(q_BhLd, own[0].shape[2] + shared[0].shape[2]):
         q = q_BhLd * q_BhLd.shape[-1] ** -0.5
         scores = torch.cat([apart(joined(q) @ shared[0].transpose(-1, -2)), q @ own[0].transpose(-1, -2)], dim=-1)
         there, here = scores.softmax(dim=-1).split([shared[0].shape[2], own[0].shape[2]], dim=-1)

@@ -51,10 +51,13 @@ def test_rotation_turns_every_pair_by_its_tokens_angle() -> None:
     torch.testing.assert_close(rotate(x, (angles.cos(), angles.sin())), torch.cat([turned.real, turned.imag], dim=-1))
 
 
-def test_attention_in_bf16_is_that_in_fp32_but_for_its_rounding() -> None:
-    q, k, v = (torch.randn(6, 2, length, 8) for length in (5, 7, 7))
-    found = attend(q.bfloat16(), k.bfloat16(), v.bfloat16(), None)
-    torch.testing.assert_close(found.float(), attend(q, k, v, None), rtol=0.02, atol=0.03)
+@pytest.mark.parametrize("tokens", [7, 700])  # few, and more than are attended to by products
+@pytest.mark.parametrize("masked", [False, True])
+def test_attention_in_bf16_is_that_in_fp32_but_for_its_rounding(tokens: int, masked: bool) -> None:
+    q, k, v = (torch.randn(3, 2, tokens, 8) for _ in range(3))
+    mask = torch.ones(tokens, tokens, dtype=torch.bool).tril() if masked else None
+    found = attend(q.bfloat16(), k.bfloat16(), v.bfloat16(), mask)
+    torch.testing.assert_close(found.float(), attend(q, k, v, mask), rtol=0.02, atol=0.03)
 
 
 def test_patchify_keeps_every_pixel_in_its_patch() -> None:
