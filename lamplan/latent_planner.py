@@ -8,12 +8,13 @@ import torch
 from torch import Tensor
 
 from lamplan.controllers import load_controller
-from lamplan.costs import GoalCost, Goals
+from lamplan.costs import GoalCost
 from lamplan.errors import InputError
 from lamplan.lam import LatentActionModel
 from lamplan.limits import Limits
 from lamplan.models.controller import Controller
 from lamplan.motion import between, composed
+from lamplan.pace import most_in_flight
 from lamplan.planner import Constraint, Planner, check_stride
 from lamplan.presets import Preset
 from lamplan.robot import RobotSpec
@@ -23,7 +24,7 @@ from lamplan.views import Views
 
 FARTHEST = 3.0
 """Standard deviations of the latents seen in the robot's own logs within which is searched."""
-LEFT = 0.4
+LEFT = 0.6
 """Share of what is left to the goal, as the inverse dynamics model sees it from the imagined end, that is added to a plan. All of it would
 be too much: it errs too."""
 NEAR_PROPOSAL = 0.3
@@ -94,18 +95,23 @@ class LatentPlanner(Planner):
         far = torch.full((width,), FARTHEST, device=device)
         return SearchSpace(box(-far, far), begin, torch.full_like(far, NEAR_PROPOSAL if self.proposals else 1.0))
 
-    def _executed(self, found: Found, past: Past, goals: Goals, predicted: Tensor, limits: Limits) -> Tensor:
-        seen = torch.cat([past.present[:, None], predicted[:, :-1]], dim=1).flatten(0, 1)
+    def _executed(self, found: Found, past: Past, seen: Views, predicted: Tensor, limits: Limits) -> Tensor:
+        frames = torch.cat([past.present[:, None], predicted[:, :-1]], dim=1).flatten(0, 1)
         latents = self.map.latents((), found.actions.flatten(0, 1)[:, None])
-        moved = limits(self.controller.actions(seen, latents)[:, 0].unflatten(0, (len(past), 1, -1)))[:, 0]
-        return self._divided(limits(self._corrected(moved, past, goals)[:, None])[:, 0])
+        moved = limits(self.controller.actions(frames, latents)[:, 0].unflatten(0, (len(past), 1, -1)))[:, 0]
+        return self._divided(limits(self._corrected(moved, seen)[:, None])[:, 0])
 
-    def _corrected(self, moved: Tensor, past: Past, goals: Goals) -> Tensor:
+    def _corrected(self, moved: Tensor, seen: Views) -> Tensor:
         """The motions (B, H, A), the last of them prolonged by a share of what seems to be left to the goal where they are imagined to end.
 
-        A latent and its translation are not the same motion: this looks at what the translated one leads to.
+        A latent and its translation are not the same motion: this looks at what the translated one leads to, in every view from its
+        present frame alone.
         """
-        end = self.real.rollout(self.real.begin(past.present, past.earlier), moved[:, None])[:, 0, -1]
-        left = self.controller.actions(end, self.real.lam.infer(end, Views(end, goals, len(end)).target)[:, None])[:, 0]
-        path = composed(self.robot.kind, torch.stack([moved[:, -1], LEFT * left], dim=1))
+        target, views = seen.target, len(seen.present) // len(moved)
+        actions, each = moved.repeat(views, 1, 1), most_in_flight(self.real, moved.shape[1])
+        left = []
+        for rows in torch.arange(len(actions), device=actions.device).split(each):
+            end = self.real.rollout(self.real.begin(seen.present[rows], None), actions[rows, None])[:, 0, -1]
+            left.append(self.controller.actions(end, self.real.lam.infer(end, target[rows])[:, None])[:, 0])
+        path = composed(self.robot.kind, torch.stack([moved[:, -1], LEFT * seen.mean(torch.cat(left))], dim=1))
         return torch.cat([moved[:, :-1], between(self.robot.kind, path[:, 0], path[:, -1])[:, None]], dim=1)

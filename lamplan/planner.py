@@ -196,7 +196,7 @@ class Planner:
         predicted = torch.cat([self.dynamics.rollout(past.episodes(part), found.actions[part, None])[:, 0] for part in portions])
         self._previous = found.actions
         # Single precision may round a limit up: clip once more in the robot's own numbers.
-        executed = self._executed(found, past, goals, predicted, limits)
+        executed = self._executed(found, past, seen, predicted, limits)
         if ahead is not None:
             executed, predicted = torch.cat([ahead[:, None], executed], 1), torch.cat([past.present[:, None], predicted], 1)
         actions = self.robot.clip(executed.cpu().double().numpy())
@@ -217,7 +217,7 @@ class Planner:
     def _after(self, past: Past, running: Tensor) -> Past:
         return self.dynamics.after(past, running)
 
-    def _executed(self, found: Found, past: Past, goals: Goals, predicted: Tensor, limits: Limits) -> Tensor:
+    def _executed(self, found: Found, past: Past, seen: Views, predicted: Tensor, limits: Limits) -> Tensor:
         """The real actions (B, H, A) of what the search found."""
         return found.actions if self.stride == 1 else self._divided(found.actions)
 
