@@ -44,9 +44,11 @@ ROOMS = {
     "checkup": PLAIN | {"logs", "report"},
     "energy": MODEL | {"controllers", "costs", "logs", "report", "robot", "rollout", "train"},
     "train": MODEL | {"allocator", "controllers", "images", "rollout", "robot", "logs", "video", "corpus", "decoders", "report"},
-    "latent_planner": MODEL | {"controllers", "costs", "limits", "planner", "presets", "robot", "rollout", "search"},
+    "views": {"costs", "motion"},
+    "latent_planner": MODEL | {"controllers", "costs", "limits", "motion", "pace", "planner", "presets", "robot", "rollout", "search",
+                               "views"},
     "planner": MODEL | {"allocator", "controllers", "costs", "images", "limits", "pace", "presets", "ranks", "report", "robot", "rollout",
-                        "search"},
+                        "search", "views"},
 }
 # The face of the package gathers what a user imports; the command line may use everything.
 OPEN = {"__init__", "cli", "commands", "__main__"}
