@@ -73,6 +73,7 @@ class Planner:
     """Model-predictive control in feature space: searches the actions whose imagined outcome looks most like the goal.
 
     `search` is a method with its settings, or the name of some in `lamplan.presets`, which bring their own `cost` unless one is given.
+    Where an arm's search begins at a proposal, that is the mean over a few slightly shifted views of both pictures (`lamplan.views`).
     On a CPU the first planner makes the process keep memory that it frees (`lamplan.allocator`).
     """
 
