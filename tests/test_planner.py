@@ -192,6 +192,20 @@ def test_proposals_lead_from_sub_goal_to_sub_goal() -> None:
     np.testing.assert_allclose(nearest.actions[0], 0.9 * np.array([10, 0, 0]) / 255, atol=1e-6)
 
 
+def test_an_arms_proposal_is_the_mean_of_what_shifted_views_say() -> None:
+    class SeeingHand(HandWorld):
+        def propose(self, past: Past, goal: Tensor) -> Proposal:
+            return Proposal(torch.nn.functional.pad((goal - past.present)[:, 0], (0, 4)), torch.full((7,), 0.05))
+
+    # The first pixel, a place, is a column further in the two views that are shifted to the right, where the goal lies 4 / 255 away.
+    columns = np.arange(32, dtype=np.uint8)[None, :, None] * np.array([4, 0, 0], np.uint8)
+    now = np.broadcast_to(columns, (32, 32, 3))
+    planner = Planner(SeeingHand(), PANDA, CEM(1, 1, 1, 1), proposals=True)
+    np.testing.assert_allclose(planner.plan(now, 2 * now).actions[0, :3], [2 * 4 / 5 / 255, 0, 0], atol=1e-6)
+    encoded = torch.tensor([[8.0, 0.0, 0.0]]) / 255  # of which there are no views
+    np.testing.assert_allclose(planner.plan(now, encoded).actions[0, :3], [8 / 255, 0, 0], atol=1e-6)
+
+
 def test_a_users_cost_on_what_would_be_seen() -> None:
     def dislike_the_right(frames: Tensor) -> Tensor:
         return 100.0 * (frames[..., 0, 0].amax(-1) > 0.45)
