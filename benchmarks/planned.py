@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
+from torch import Tensor
 
 from benchmarks.policies import Decision, Situation
 from benchmarks.shapes import Shape
@@ -63,8 +66,17 @@ class Begun:
 @torch.inference_mode()
 def proposed(dynamics: Dynamics, robot: RobotSpec, situation: Situation) -> np.ndarray:
     """What the dynamics propose (B, A) between the images of a situation and its goals."""
-    now, goal = (dynamics.encode(views(torch.from_numpy(images).to(dynamics.device), robot.kind).flatten(0, 1))
+    def read(now: Tensor, goal: Tensor) -> Tensor:
+        seen = dynamics.propose(dynamics.start(now[:, None]), goal)
+        assert seen is not None  # asked of a latent action model alone
+        return seen.displacement
+
+    return read_in_views(read, dynamics.encode, robot, situation, dynamics.device)
+
+
+def read_in_views(read: Callable[[Tensor, Tensor], Tensor], encode: Callable[[Tensor], Tensor], robot: RobotSpec, situation: Situation,
+                  device: torch.device | str) -> np.ndarray:
+    """The mean (B, A) of what is read from the features of a situation's images and goals in every view, as the planners read them."""
+    now, goal = (encode(views(torch.from_numpy(np.ascontiguousarray(images)).to(device), robot.kind).flatten(0, 1))
                  for images in (situation.images, situation.goals))
-    seen = dynamics.propose(dynamics.start(now[:, None]), goal)
-    assert seen is not None  # asked of a latent action model alone
-    return seen.displacement.unflatten(0, (-1, len(situation.images))).mean(0).cpu().double().numpy()
+    return read(now, goal).unflatten(0, (-1, len(situation.images))).mean(0).cpu().double().numpy()

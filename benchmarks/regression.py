@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from benchmarks.planned import read_in_views
 from benchmarks.policies import Decision, Situation
 from lamplan.lam import LatentActionModel
 from lamplan.models.goal_regression import GoalRegression
 from lamplan.robot import RobotSpec
-from lamplan.views import views
 
 
 class RegressionPolicy:
@@ -25,7 +25,5 @@ class RegressionPolicy:
 
     @torch.inference_mode()
     def decide(self, situation: Situation) -> Decision:
-        now, goal = (self.lam.encode(views(torch.from_numpy(np.ascontiguousarray(images)).to(self.device), self.robot.kind).flatten(0, 1))
-                     for images in (situation.images, situation.goals))
-        moved = self.model(now, goal).unflatten(0, (-1, len(situation.images))).mean(0).double().cpu().numpy()
+        moved = read_in_views(self.model, self.lam.encode, self.robot, situation, self.device)
         return Decision(np.repeat(self.robot.split(moved, self.horizon)[:, None], self.horizon, axis=1))
