@@ -31,6 +31,7 @@ from benchmarks.options import add_timing_options, guarded, positive_int
 from benchmarks.run import Run
 from lamplan.errors import InputError
 from lamplan.lam import LatentActionModel
+from lamplan.models.compiled import compile_blocks
 from lamplan.report import Results
 from lamplan.report.results import describe_device
 from lamplan.train.batches import Ahead
@@ -159,6 +160,8 @@ class Trial:
             elif len(clock.steps) == steps.total:
                 profiler.end()
 
+        if self.execution.compile:
+            compile_blocks(self.model.encoder)
         with (tempfile.TemporaryDirectory() as folder, clock.on(Ahead, "step", "data"), clock.on(Spread, "run", "forward"),
               clock.on(Tensor, "backward", "backward"), clock.on(Optimisers, "step", "optimiser")):
             train(self.joint, self.memory.draw, loss, Budget(steps=steps.total), Path(folder), batch=config.batch,
@@ -177,6 +180,8 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--encode", choices=["once", "each_step"], help="features in memory, or frames (default: the recipe's)")
     parser.add_argument("--batch", type=positive_int, help="clips per step on this device (default: the recipe's)")
     parser.add_argument("--micro-batch", type=positive_int, help="clips computed at once (default: the recipe's)")
+    parser.add_argument("--recompute", action=argparse.BooleanOptionalAction, help="activations again in the backward pass instead of kept "
+                        "(default: the recipe's)")
     parser.add_argument("--precision", choices=["fp32", "bf16"], help="of matrix products (default: bf16 on a GPU, else fp32)")
     parser.add_argument("--episodes", type=positive_int, default=20, help="steps to measure (default: 20)")
     parser.add_argument("--quick", action="store_true", help=f"{QUICK.measured} steps, after {QUICK.warm_up}")
@@ -201,7 +206,8 @@ def main(argv: list[str] | None = None) -> None:
         return
     precision: Precision = "fp32" if device.type == "cpu" else "bf16"
     precision = args.precision or precision
-    execution = Execution(precision, compile=config.compile, recompute=config.recompute)
+    execution = Execution(precision, compile=config.compile,
+                          recompute=config.recompute if args.recompute is None else args.recompute)
     steps = QUICK if args.quick else Steps(3, args.episodes, 10)
     if args.threads:
         torch.set_num_threads(args.threads)

@@ -64,18 +64,19 @@ class LatentPlanner(Planner):
         self.real, self.controller = dynamics, controller
         self.map = Whitened(controller)
         inner = WorldModelDynamics(dynamics.lam, dynamics.world_model, self.map, dynamics.precision)
+        inner.fast = dynamics.fast
         super().__init__(inner, robot, search, seed, proposals=proposals, cost=cost, stride=stride)
 
     @classmethod
     def load(cls, checkpoint: str | Path, robot: str | Path, search: Search | Preset | str = "realtime",  # type: ignore[override]
              seed: int = 0, proposals: bool = True, cost: GoalCost | None = None, stride: int | None = None, device: str = "cpu",
-             camera: str | None = None, precision: Precision = "fp32") -> LatentPlanner:
+             camera: str | None = None, precision: Precision = "fp32", compile: bool = False) -> LatentPlanner:
         """As `Planner.load`. The stride is by default the longest that the model has learned."""
         lam, spec = LatentActionModel.load(checkpoint).to(device), RobotSpec.load(robot, camera)
         stride = lam.config.max_stride if stride is None else stride
         check_stride(lam, stride)
         controller = load_controller(robot, checkpoint, lam, spec).to(device)
-        dynamics = WorldModelDynamics(lam, lam.world_model, controller, precision)
+        dynamics = WorldModelDynamics(lam, lam.world_model, controller, precision, compile)
         return cls(dynamics, controller, spec, search, seed, proposals, cost, stride)
 
     def _refuse(self, constraint: Constraint | None) -> None:

@@ -94,7 +94,7 @@ class Planner:
     @classmethod
     def load(cls, checkpoint: str | Path, robot: str | Path, search: Search | Preset | str = "guided", seed: int = 0,
              warm_start: bool = False, proposals: Proposals | None = None, cost: GoalCost | None = None, stride: int | None = None,
-             device: str = "cpu", camera: str | None = None, precision: Precision = "fp32") -> Planner:
+             device: str = "cpu", camera: str | None = None, precision: Precision = "fp32", compile: bool = False) -> Planner:
         """A planner from a checkpoint folder and a robot's folder, which holds `robot.toml` and a controller fitted to it.
 
         It looks through `camera`, by default the first that robot.toml names.
@@ -107,7 +107,8 @@ class Planner:
         search looks for the motion of `stride` steps, and the plan divides it among them. The model must have been trained for it
         (`max_stride` in its config.json).
 
-        A `precision` of bf16 imagines in bf16, which pays on a GPU and on a CPU that multiplies in it (AVX-512 BF16, AMX).
+        A `precision` of bf16 imagines in bf16, which pays on a GPU and on a CPU that multiplies in it (AVX-512 BF16, AMX). To `compile`
+        what many candidates are imagined with takes a minute of the first plan (or of `warmup`), and pays on a GPU.
         """
         lam = LatentActionModel.load(checkpoint)
         spec = RobotSpec.load(robot, camera)
@@ -119,7 +120,7 @@ class Planner:
         check_stride(lam, stride)
         controller = load_controller(robot, checkpoint, lam, spec).to(device)
         regression = load_regression(robot, checkpoint, lam, spec).to(device) if proposals == "regression" else None
-        dynamics = LatentDynamics(lam.to(device), controller, precision, regression)
+        dynamics = LatentDynamics(lam.to(device), controller, precision, regression, compile)
         return cls(dynamics, spec, named, seed, warm_start, proposals != "none", stride=stride)
 
     def reset(self) -> None:

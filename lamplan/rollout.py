@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from lamplan.errors import InputError
 from lamplan.lam import LatentActionModel
+from lamplan.models.compiled import compile_blocks
 from lamplan.models.controller import Controller
 from lamplan.models.goal_regression import GoalRegression
 from lamplan.models.world_model import Memory, WorldModel
@@ -95,14 +96,20 @@ class WorldModelDynamics:
     """A world model driven by real actions through an `ActionMap`; imagined frames keep their keys and values.
 
     With a `precision` of bf16 it imagines with a copy of the weights in bf16. On the shipped model that moves an imagined frame by 1.5 % of
-    the change that it shows, 5.4 % at most.
+    the change that it shows, 5.4 % at most. With `compile` the blocks of (a copy of) the world model are compiled when many candidates
+    first run through them, which takes about a minute and pays on a GPU.
     """
 
-    def __init__(self, lam: LatentActionModel, world_model: WorldModel, action_map: ActionMap, precision: Precision = "fp32") -> None:
+    def __init__(self, lam: LatentActionModel, world_model: WorldModel, action_map: ActionMap, precision: Precision = "fp32",
+                 compile: bool = False) -> None:
         if precision not in DTYPES:
             raise InputError(f"the precision of imagined frames is {' or '.join(DTYPES)}; found '{precision}'.")
         self.lam, self.precision, self.dtype = lam, precision, DTYPES[precision]
         self.world_model, self.action_map = (rounded(part, self.dtype) for part in (world_model, action_map))
+        self.fast = self.world_model  # for the candidates of a search
+        if compile:
+            self.fast = copy.deepcopy(self.world_model)
+            compile_blocks(self.fast)
 
     @property
     def device(self) -> torch.device:
@@ -146,11 +153,13 @@ class WorldModelDynamics:
         z = self.action_map.latents(past.context, actions[:, :, 0]).flatten(0, 1)
         s = s.repeat_interleave(candidates, dim=0)
         seen = past.earlier and past.earlier.as_shared()
+        # One plan, or one with a gradient, is not worth another compilation.
+        world_model = self.world_model if len(s) == 1 or torch.is_grad_enabled() else self.fast
         frames = []
         for h in range(horizon):
             if h:
                 z = self.action_map.latents(self.action_map.context(s), actions[:, :, h].reshape(-1, 1, actions.shape[-1]))[:, 0]
-            s, seen = self.world_model.step(s, z.to(self.dtype), seen)
+            s, seen = world_model.step(s, z.to(self.dtype), seen)
             frames.append(s)
         return torch.stack(frames, dim=1).float().unflatten(0, (episodes, candidates))
 
@@ -162,8 +171,8 @@ class LatentDynamics(WorldModelDynamics):
     """The paper's way: controller, then the latent action model's world model. With a `regression` it is that which proposes."""
 
     def __init__(self, lam: LatentActionModel, controller: Controller, precision: Precision = "fp32",
-                 regression: GoalRegression | None = None) -> None:
-        super().__init__(lam, lam.world_model, controller, precision)
+                 regression: GoalRegression | None = None, compile: bool = False) -> None:
+        super().__init__(lam, lam.world_model, controller, precision, compile)
         self.controller, self.regression = controller, regression
 
     def propose(self, past: Past, goal: Tensor) -> Proposal:

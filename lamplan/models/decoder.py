@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from lamplan.errors import CheckpointError, InputError
 from lamplan.models.encoder import Encoder, EncoderConfig
+from lamplan.models.frame_causal import frame_causal
 from lamplan.models.layers import Block, grid_positions, rope_tables
 from lamplan.weights import Files, build, load_weights, module_fingerprint, read_config, save_folder
 
@@ -66,8 +67,7 @@ class Decoder(nn.Module):
         mask = None
         if steps > 1:
             rope = self._tables(steps)
-            step = torch.arange(steps, device=x.device).repeat_interleave(self.side**2)
-            mask = step[:, None] >= step
+            mask = frame_causal(steps, self.side**2, steps, x.device)
         for block in self.blocks:
             x = block(x, rope, mask)
         x = self.head(self.norm(x)).unflatten(-1, (self.patch, self.patch, 3)).reshape(-1, self.side, self.side, self.patch, self.patch, 3)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from lamplan.errors import InputError
+from lamplan.models.frame_causal import frame_causal
 from lamplan.models.layers import Block, rope_tables, rotate
 from lamplan.models.rope import clip_positions, neighbour_tables, rotate_neighbours
 from lamplan.weights import later
@@ -120,10 +121,7 @@ class Encoder(nn.Module):
         """
         native = grid is None or grid == (1, self.config.side, self.config.side)
         cos, sin = (self.cos, self.sin) if native else self._tables(grid)  # type: ignore[arg-type]
-        mask = None
-        if causal and grid is not None:
-            step = torch.arange(grid[0], device=cos.device).repeat_interleave(grid[1] * grid[2])
-            mask = step[:, None] >= step
+        mask = frame_causal(grid[0], grid[1] * grid[2], grid[0], cos.device) if causal and grid is not None else None
         if keep_BK is not None:
             pixels_BLC = pixels_BLC.gather(1, keep_BK[..., None].expand(-1, -1, pixels_BLC.shape[-1]))
             cos, sin = cos[keep_BK][:, None], sin[keep_BK][:, None]

@@ -10,6 +10,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.attention.flex_attention import BlockMask
+
+from lamplan.models.frame_causal import FEW_SCORES, Frames, Seen, by_blocks, by_frames
 
 Rotation = Callable[[Tensor, tuple[Tensor, Tensor]], Tensor]
 """Turns queries or keys (..., L, d) by tables made for it."""
@@ -54,7 +57,7 @@ class Attention(nn.Module):
         self.qkv = nn.Linear(width, 3 * width)
         self.proj = nn.Linear(width, width)
 
-    def forward(self, x_BLD: Tensor, rope: tuple[Tensor, Tensor] | None = None, mask: Tensor | None = None,
+    def forward(self, x_BLD: Tensor, rope: tuple[Tensor, Tensor] | None = None, mask: Seen | None = None,
                 past: KeyValue | None = None, shared: KeyValue | None = None) -> tuple[Tensor, KeyValue]:
         """Returns the output (B, L, D) and the keys and values (B, h, past + L, d) of the tokens of this row of the batch.
 
@@ -75,12 +78,12 @@ class Attention(nn.Module):
         return self.proj(out.transpose(1, 2).flatten(2)), (k, v)
 
 
-FEW_SCORES = 2**18
-"""Per head: 512 tokens that attend to as many. Of more, the scores would not stay in a core's cache, nor many of them in memory."""
-
-
-def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
+def attend(q: Tensor, k: Tensor, v: Tensor, mask: Seen | None) -> Tensor:
     """Attention (B, h, L, d) to keys and values (B, h, K, d); with a mask (L, K) to those where it is true."""
+    if isinstance(mask, BlockMask):
+        return by_blocks(q, k, v, mask)
+    if isinstance(mask, Frames):
+        return by_frames(q, k, v, mask)
     if not by_products(q, k.shape[2]):
         return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
     rows = [x.flatten(0, 1) for x in (q, k, v)]
@@ -166,7 +169,7 @@ class Block(nn.Module):
         self.norm2 = nn.LayerNorm(width, eps=1e-6)
         self.mlp = mlp(width, mlp_ratio)
 
-    def forward(self, x_BLD: Tensor, rope: tuple[Tensor, Tensor] | None = None, mask: Tensor | None = None) -> Tensor:
+    def forward(self, x_BLD: Tensor, rope: tuple[Tensor, Tensor] | None = None, mask: Seen | None = None) -> Tensor:
         x_BLD = x_BLD + self.attn(self.norm1(x_BLD), rope, mask)[0]
         return x_BLD + self.mlp(self.norm2(x_BLD))
 
@@ -190,7 +193,7 @@ class FrameAdaLNBlock(nn.Module):
         nn.init.zeros_(self.modulation.weight)
         nn.init.zeros_(self.modulation.bias)
 
-    def forward(self, x_BTPD: Tensor, condition_BTD: Tensor, rope: tuple[Tensor, Tensor], mask: Tensor | None = None,
+    def forward(self, x_BTPD: Tensor, condition_BTD: Tensor, rope: tuple[Tensor, Tensor], mask: Seen | None = None,
                 past: KeyValue | None = None, shared: KeyValue | None = None) -> tuple[Tensor, KeyValue]:
         shape = x_BTPD.shape
         shift1, scale1, gate1, shift2, scale2, gate2 = self.modulation(F.silu(condition_BTD)).unsqueeze(2).chunk(6, dim=-1)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
+from lamplan.models.frame_causal import Seen, frame_causal
 from lamplan.models.layers import FrameAdaLNBlock, grid_positions, rope_tables
 
 KeysValues = list[tuple[Tensor, Tensor]]
@@ -76,10 +77,8 @@ class WorldModel(nn.Module):
     def forward(self, s_BTPD: Tensor, a_BTA: Tensor) -> Tensor:
         """Teacher forcing: predictions (B, T, P, D) of frames 1..T from frames 0..T-1 and their actions."""
         frames = s_BTPD.shape[1]
-        frame = torch.arange(frames * self.patches, device=s_BTPD.device) // self.patches
-        age = frame[:, None] - frame[None, :]
-        mask = None if frames == 1 else (age >= 0) & (age < self.config.context)
-        return self._run(s_BTPD, a_BTA, 0, mask, [], [])[0]
+        seen = frame_causal(frames, self.patches, self.config.context, s_BTPD.device)
+        return self._run(s_BTPD, a_BTA, 0, seen, [], [])[0]
 
     def step(self, s_BPD: Tensor, a_BA: Tensor, past: Memory | None) -> tuple[Tensor, Memory]:
         """One step on: the next frame (B, P, D), and the memory that the next call takes as `past`."""
@@ -101,7 +100,7 @@ class WorldModel(nn.Module):
             frames.append(s_BPD)
         return torch.stack(frames, dim=1)
 
-    def _run(self, s_BTPD: Tensor, a_BTA: Tensor, first: int, mask: Tensor | None,
+    def _run(self, s_BTPD: Tensor, a_BTA: Tensor, first: int, mask: Seen | None,
              past: KeysValues, shared: KeysValues) -> tuple[Tensor, KeysValues]:
         span = slice(first * self.patches, (first + s_BTPD.shape[1]) * self.patches)
         rope = self.cos[span], self.sin[span]

@@ -24,6 +24,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils.checkpoint import checkpoint
 
 from lamplan.latents import Bottleneck
+from lamplan.models.compiled import blocks_of, compile_blocks
 
 Precision = Literal["fp32", "bf16"]
 PATIENCE = timedelta(days=2)  # for the others while the first process decodes and encodes
@@ -110,12 +111,11 @@ class Spread:
     """A module made ready for `execution` in a world; with FSDP2 its parameters are sharded in place."""
 
     def __init__(self, module: nn.Module, execution: Execution, world: World) -> None:
-        lists = [child for part in module.modules() for name, child in part.named_children() if name == "blocks"]
-        blocks = [block for each in lists for block in each.children()]
+        blocks = blocks_of(module)
+        # In this order: torch.compile gives up on a checkpoint, a checkpoint does not mind what it runs again.
+        if execution.compile:
+            compile_blocks(module)
         for block in blocks:
-            # In this order: torch.compile gives up on a checkpoint, a checkpoint does not mind what it runs again.
-            if execution.compile:
-                block.forward = torch.compile(block.forward)  # type: ignore[method-assign]
             if execution.recompute:
                 block.forward = partial(checkpoint, block.forward, use_reentrant=False)  # type: ignore[method-assign]
         self._whole: nn.Module = _Whole(module)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
 
+from lamplan.models.frame_causal import plainly
 from lamplan.train.distribution import Precision
 from lamplan.train.timing import timed
 
@@ -31,7 +32,7 @@ ON_CPU = {torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention
 def operations(work: Callable[[], object]) -> dict[str, int]:
     """Floating point operations of `work` by operator (`aten::mm`): matrix products, convolutions and attention, as every published MFU
     counts them."""
-    with FlopCounterMode(display=False, custom_mapping=ON_CPU) as counter:
+    with plainly(), FlopCounterMode(display=False, custom_mapping=ON_CPU) as counter:
         work()
     return {str(name).replace(".", "::"): int(count) for name, count in counter.get_flop_counts().get("Global", {}).items()}
 

@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from lamplan.errors import InputError
 from lamplan.lam import LatentActionModel, Price
+from lamplan.models.compiled import compile_blocks
 from lamplan.models.encoder import Encoder
 from lamplan.models.masked import MaskedPrediction
 from lamplan.train.card import write_card
@@ -203,6 +204,8 @@ def train_lam(model: LatentActionModel, draws: Draws, held_out: dict[str, Tensor
     micro = config.micro_batch or config.batch
     in_parts = student.bottleneck.whole_batch and config.batch // micro > world.size
     clip_flops = flops(False) * (1 - config.imagined) + (flops(True) * config.imagined if config.imagined else 0)
+    if execution is not None and execution.compile and not with_encoder:
+        compile_blocks(student.encoder)  # which is no part of what trains
     done = train(joint, draws.draw, loss, budget, out, batch=config.batch, micro_batch=config.micro_batch, title="latent action model",
                  config=config.optimiser, seed=config.seed, prepare=price if in_parts else None, validate=validate, validate_every=250,
                  after_step=after_step, execution=execution, world=world, clip_flops=clip_flops)

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.attention.flex_attention import flex_attention
 
 from lamplan.costs import GoalCost, Goals
 from lamplan.errors import InputError
 from lamplan.lam import LAMConfig, LatentActionModel, resize
 from lamplan.latents import NoisyBottleneck, NoisyConfig
+from lamplan.models import frame_causal as frame_causal_module
 from lamplan.models.controller import Controller, ControllerConfig
 from lamplan.models.encoder import Encoder, EncoderConfig
+from lamplan.models.frame_causal import Frames, frame_causal
 from lamplan.models.inverse_dynamics import InverseDynamicsConfig
 from lamplan.models.layers import Attention, attend, attend_also, grid_positions, rope_tables, rotate
 from lamplan.models.masked import MaskedConfig, MaskedPrediction
@@ -58,6 +62,27 @@ def test_attention_in_bf16_is_that_in_fp32_but_for_its_rounding(tokens: int, mas
     mask = torch.ones(tokens, tokens, dtype=torch.bool).tril() if masked else None
     found = attend(q.bfloat16(), k.bfloat16(), v.bfloat16(), mask)
     torch.testing.assert_close(found.float(), attend(q, k, v, mask), rtol=0.02, atol=0.03)
+
+
+@pytest.mark.parametrize("context", [1, 2, 5])
+@pytest.mark.parametrize("patches", [4, 128])
+def test_frames_see_the_same_however_it_is_said(patches: int, context: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    frames, device = 5, torch.device("cpu")
+    q, k, v = (torch.randn(2, 2, frames * patches, 16) for _ in range(3))
+    said = {"frames": Frames(patches, context), "blocks": frame_causal_module._blocks(frames, patches, context, device)}
+    monkeypatch.setattr(frame_causal_module, "FEW_SCORES", 10**9)
+    monkeypatch.setattr(frame_causal_module, "_fused", lambda: flex_attention)  # which computes the same without a compiler
+    mask = frame_causal(frames, patches, context, device)
+    assert isinstance(mask, torch.Tensor)
+    expected = attend(q, k, v, mask)
+    for name, seen in said.items():
+        torch.testing.assert_close(attend(q, k, v, seen), expected, msg=lambda text, name=name: f"{name}: {text}")
+
+
+def test_a_long_clip_is_attended_to_without_a_mask() -> None:
+    assert frame_causal(1, 1024, 1, torch.device("cpu")) is None
+    assert isinstance(frame_causal(8, 64, 2, torch.device("cpu")), torch.Tensor)
+    assert frame_causal(16, 64, 2, torch.device("cpu")) == Frames(64, 2)
 
 
 def test_patchify_keeps_every_pixel_in_its_patch() -> None:
@@ -151,6 +176,23 @@ def test_a_rollout_in_bf16_is_that_in_fp32_within_two_percent_of_the_motion(fram
     assert next(lam.parameters()).dtype == next(controller.parameters()).dtype == torch.float32  # the model itself is left alone
     with pytest.raises(InputError, match="fp32 or bf16; found 'fp8'"):
         LatentDynamics(lam, controller, "fp8")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("frames", [1, 3])
+def test_a_compiled_rollout_is_the_same(frames: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    # All of torch.compile but its last stage, the compiler of kernels, which takes a minute.
+    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="aot_eager"))
+    lam = scrambled(LatentActionModel(LAM))
+    controller = scrambled(Controller(ControllerConfig(width=24, depth=1, heads=2), 24, 4, 3, 8))
+    plain, fast = (LatentDynamics(lam, controller, compile=compiled) for compiled in (False, True))  # type: ignore[arg-type]
+    seen, actions = torch.randn(2, frames, 16, 24), torch.randn(2, 5, 3, 3)
+    torch._dynamo.reset()
+    torch._dynamo.utils.counters.clear()
+    with torch.no_grad():
+        expected, found = (dynamics.rollout(dynamics.start(seen), actions) for dynamics in (plain, fast))
+    torch.testing.assert_close(found, expected)
+    # Not once a block: without a past or after a shared one; with own frames, too; with own frames alone.
+    assert 0 < torch._dynamo.utils.counters["stats"]["unique_graphs"] <= 3
 
 
 def test_a_rollout_is_what_teacher_forcing_says_of_the_same_frames() -> None:
