@@ -14,15 +14,24 @@ import torch
 from torch import Tensor, nn
 
 from lamplan.errors import InputError
+from lamplan.graphs import Graphs
 from lamplan.lam import LatentActionModel
 from lamplan.models.compiled import compile_blocks
 from lamplan.models.controller import Controller
 from lamplan.models.goal_regression import GoalRegression
+from lamplan.models.plain import is_plain
 from lamplan.models.world_model import Memory, WorldModel
 
 Precision = Literal["fp32", "bf16"]
 """What imagining is computed in: weights and whatever passes between them. Encoder, proposals, distances and search stay in fp32."""
 DTYPES: dict[str, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16}
+
+FEW_BYTES = 2**29
+"""Candidates that take less memory than this, by `candidate_bytes`, leave a GPU waiting for their kernels to be started: of ViT-L 8 over
+three steps or 15 over one."""
+
+Shape = tuple[int, int, int] | None
+"""Of a `Past` all but its tensors: how many earlier frames there were, and layers of keys and values, own and shared."""
 
 Context = tuple[Tensor, ...]
 """What an `ActionMap` reads actions against, from B frames: tensors (B, ...), or none."""
@@ -40,8 +49,29 @@ class Past:
     def __len__(self) -> int:
         return len(self.present)
 
+    def each(self, change: Callable[[Tensor], Tensor]) -> Past:
+        """The past with every tensor changed in the same way."""
+        return Past(change(self.present), self.earlier and self.earlier.each(change), tuple(change(x) for x in self.context))
+
     def episodes(self, pick: slice) -> Past:
-        return Past(self.present[pick], self.earlier and self.earlier.each(lambda x: x[pick]), tuple(x[pick] for x in self.context))
+        return self.each(lambda x: x[pick])
+
+    def apart(self) -> tuple[Shape, list[Tensor]]:
+        """Its tensors, and the rest of it."""
+        if self.earlier is None:
+            return None, [self.present, *self.context]
+        own, shared = self.earlier.keys_values, self.earlier.shared
+        return (self.earlier.frames, len(own), len(shared)), [self.present, *(x for pair in own + shared for x in pair), *self.context]
+
+    @staticmethod
+    def joined(shape: Shape, tensors: list[Tensor]) -> Past:
+        """The opposite of `apart`."""
+        rest = iter(tensors)
+        present, earlier = next(rest), None
+        if shape is not None:
+            own, shared = ([(next(rest), next(rest)) for _ in range(layers)] for layers in shape[1:])
+            earlier = Memory(own, shape[0], shared)
+        return Past(present, earlier, tuple(rest))
 
 
 @dataclass(frozen=True)
@@ -110,6 +140,7 @@ class WorldModelDynamics:
         if compile:
             self.fast = copy.deepcopy(self.world_model)
             compile_blocks(self.fast)
+        self._graphs = Graphs(lambda shape, tensors: self._imagine(Past.joined(shape, tensors[1:]), tensors[0]))
 
     @property
     def device(self) -> torch.device:
@@ -148,6 +179,13 @@ class WorldModelDynamics:
         return self.lam.infer(s, s_next)
 
     def rollout(self, past: Past, actions: Tensor) -> Tensor:
+        few = actions.shape[0] * actions.shape[1] * self.candidate_bytes(actions.shape[2]) <= FEW_BYTES
+        if few and actions.device.type == "cuda" and not is_plain():
+            shape, tensors = past.apart()
+            return self._graphs(shape, [actions, *tensors])
+        return self._imagine(past, actions)
+
+    def _imagine(self, past: Past, actions: Tensor) -> Tensor:
         episodes, candidates, horizon = actions.shape[:3]
         s = past.present.to(self.dtype)
         z = self.action_map.latents(past.context, actions[:, :, 0]).flatten(0, 1)

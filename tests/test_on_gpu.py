@@ -15,6 +15,8 @@ from lamplan.models.frame_causal import Frames, by_blocks, by_frames, frame_caus
 from lamplan.models.inverse_dynamics import InverseDynamicsConfig
 from lamplan.models.world_model import WorldModelConfig
 from lamplan.rollout import LatentDynamics
+from lamplan.train.pretrain import Joint
+from lamplan.train.replay import Replayed
 
 pytestmark = pytest.mark.gpu
 
@@ -60,6 +62,50 @@ def test_rollouts_in_bf16_are_those_of_the_cpu(models: tuple[LatentActionModel, 
         quick = LatentDynamics(*there, precision="bf16", compile=compiled)  # type: ignore[arg-type]
         found = quick.rollout(quick.start(seen.cuda()), actions.cuda()).cpu()
     assert (found - expected).norm() < 0.03 * (expected - seen[:, -1, None, None]).norm()
+
+
+@pytest.mark.parametrize("frames", [1, 3])
+@pytest.mark.parametrize("slope", [False, True])
+def test_few_candidates_are_replayed_with_new_values(models: tuple[LatentActionModel, Controller], frames: int, slope: bool) -> None:
+    there = [copy.deepcopy(model).to("cuda") for model in models]
+    replaying = LatentDynamics(*there)  # type: ignore[arg-type]
+    for _ in range(4):  # the first is computed, the second captured
+        seen, actions = torch.randn(1, frames, 64, 128, device="cuda"), torch.randn(1, 2, 2, 3, device="cuda", requires_grad=slope)
+        with torch.no_grad():
+            past = replaying.start(seen)
+        found = []
+        with torch.set_grad_enabled(slope):
+            for rollout in (replaying.rollout, replaying._imagine):
+                imagined = rollout(past, actions)
+                found.append((imagined, torch.autograd.grad(imagined.square().sum(), actions)[0] if slope else imagined))
+        for replayed, plain in zip(*found, strict=True):
+            torch.testing.assert_close(replayed, plain, rtol=1e-3, atol=1e-3)
+    assert any(graph is not None for graph in replaying._graphs._captured.values())
+
+
+def test_a_replayed_training_step_has_the_gradients_of_a_plain_one() -> None:
+    torch.manual_seed(0)
+    model = LatentActionModel(LAM).cuda()
+    model.encoder.requires_grad_(False)
+    joint = Joint(model)
+    replayed = Replayed(joint, lambda clip, imagined: model.loss(clip, imagined))
+    for imagined in (False, True, False, True):
+        clip, found = torch.randn(4, 4, 64, 128, device="cuda"), []
+        for loss in (replayed, model.loss):
+            torch.manual_seed(5)
+            with torch.autocast("cuda", torch.bfloat16):
+                value, numbers = loss(clip, imagined)
+            value.backward()
+            found.append([value.detach().clone(), *(p.grad.clone() for p in joint.parameters() if p.grad is not None)])
+            joint.zero_grad()
+        assert len(found[0]) == len(found[1]) and "nats" in numbers
+        for mine, plain in zip(*found, strict=True):
+            assert (mine - plain).norm() <= 0.02 * plain.norm() + 1e-6
+    values = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        values.append(replayed(clip, True)[0].item())
+    assert values[0] != values[1], "the noise of a replayed step is the same every time"
 
 
 def test_teacher_forcing_over_many_frames_is_that_of_the_cpu(models: tuple[LatentActionModel, Controller]) -> None:

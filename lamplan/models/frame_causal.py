@@ -7,15 +7,14 @@ thrown away; frame by frame, without them; and FlexAttention's blocks, one fused
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 from torch.nn.attention.flex_attention import BlockMask, create_block_mask, flex_attention
+
+from lamplan.models.plain import is_plain
 
 FEW_SCORES = 2**18
 """Per head: 512 tokens that attend to as many. Of more, the scores would not stay in a core's cache, nor many of them in memory."""
@@ -26,19 +25,6 @@ class Frames(NamedTuple):
 
     patches: int
     context: int
-
-
-_plain = ContextVar("plain", default=False)
-
-
-@contextmanager
-def plainly() -> Iterator[None]:
-    """While this lasts no fused kernel is chosen into which nobody can look, to count its operations say."""
-    token = _plain.set(True)
-    try:
-        yield
-    finally:
-        _plain.reset(token)
 
 
 Seen = Tensor | Frames | BlockMask
@@ -54,7 +40,7 @@ def frame_causal(frames: int, patches: int, context: int, device: torch.device) 
         frame = torch.arange(length, device=device) // patches
         age = frame[:, None] - frame
         return (age >= 0) & (age < context)
-    fused = device.type == "cuda" and not _plain.get()
+    fused = device.type == "cuda" and not is_plain()
     return _blocks(frames, patches, context, device) if fused else Frames(patches, context)
 
 

@@ -55,17 +55,16 @@ class MaskedPrediction(nn.Module):
         """Smooth L1 at the hidden patches of uint8 frame pairs (B, 2, H, W, 3)."""
         pixels = self.encoder.patchify(images_B2HWC.flatten(0, 1))
         order = torch.rand(pixels.shape[:2], device=pixels.device).argsort(dim=1)
-        keep = order[:, : round(self.patches * self.config.visible)]
-        hidden = torch.ones(pixels.shape[:2], dtype=torch.bool, device=pixels.device).scatter_(1, keep, False)
+        keep, hidden = order.split([visible := round(self.patches * self.config.visible), self.patches - visible], dim=1)
         seen = self.embed(self.encoder.tokens(pixels, keep))
         canvas = self.mask_token.to(seen.dtype).expand(*pixels.shape[:2], -1).scatter(1, keep[..., None].expand_as(seen), seen)
         x = canvas.view(-1, 2 * self.patches, canvas.shape[-1])
         for block in self.blocks:
             x = block(x, (self.cos, self.sin))
-        predicted = self.head(self.norm(x)).view(*pixels.shape[:2], -1)[hidden]
+        predicted = self.head(self.norm(at(x.view(*canvas.shape), hidden)))
         with torch.no_grad():
             target = pixels if self.teacher is None else self.teacher.tokens(pixels)
-            target = F.layer_norm(target[hidden], target.shape[-1:])
+            target = F.layer_norm(at(target, hidden), target.shape[-1:])
         loss = F.smooth_l1_loss(predicted, target)
         return loss, {"masked": loss}
 
@@ -75,3 +74,8 @@ class MaskedPrediction(nn.Module):
         if self.teacher is not None:
             for slow, fast in zip(self.teacher.parameters(), self.encoder.parameters(), strict=True):
                 slow.lerp_(fast, 1 - self.config.ema)
+
+
+def at(x_BLD: Tensor, index_BK: Tensor) -> Tensor:
+    """The tokens (B, K, D) at these places."""
+    return x_BLD.gather(1, index_BK[..., None].expand(-1, -1, x_BLD.shape[-1]))

@@ -86,12 +86,18 @@ def judged(cost: Cost, actions: Tensor) -> Tensor:
 
 
 def ranked(costs: Tensor) -> Tensor:
-    """Costs (B, N) in which what is not finite is infinite. Raises InputError where an episode has no finite one."""
-    costs = torch.where(torch.isfinite(costs), costs, torch.inf)
-    if torch.isinf(costs).all(dim=1).any():
+    """Costs (B, N) in which what is not finite is infinite."""
+    return torch.where(torch.isfinite(costs), costs, torch.inf)
+
+
+def found(actions: Tensor, cost: Tensor, curve: list[Tensor]) -> Found:
+    """What a search returns. Raises InputError where an episode had no finite cost in an iteration: looked at once, at the end, since
+    an accelerator would wait at every look."""
+    whole = torch.stack(curve)
+    if torch.isinf(whole).any():
         raise InputError("the search found no finite plan: every candidate's cost is a NaN or an infinity. Look at the constraint, at the "
                          "goal's features, or at the model's weights.")
-    return costs
+    return Found(actions, cost, whole)
 
 
 def elite_moments(actions: Tensor, costs: Tensor, elites: int) -> tuple[Tensor, Tensor]:
@@ -99,7 +105,7 @@ def elite_moments(actions: Tensor, costs: Tensor, elites: int) -> tuple[Tensor, 
     best = costs.topk(min(elites, costs.shape[1]), dim=1, largest=False)
     chosen = pick(actions, best.indices)
     weight = torch.isfinite(best.values).to(actions.dtype)
-    weight = (weight / weight.sum(1, keepdim=True))[..., None, None]
+    weight = (weight / weight.sum(1, keepdim=True).clamp_min(1))[..., None, None]  # none where no cost is finite
     mean = (weight * chosen).sum(1)
     return mean, (weight * (chosen - mean[:, None]).square()).sum(1).sqrt()
 
@@ -125,4 +131,4 @@ def mean_or_best(cost: Cost, mean: Tensor, best: Tensor, best_cost: Tensor, curv
     """The mean as the answer; where it fell into a hole between good candidates, or there was no time to look, the best of them."""
     answer = cost(mean[:, None])[:, 0]
     finite = torch.isfinite(answer)
-    return Found(torch.where(finite[:, None, None], mean, best), torch.where(finite, answer, best_cost), torch.stack(curve))
+    return found(torch.where(finite[:, None, None], mean, best), torch.where(finite, answer, best_cost), curve)

@@ -18,6 +18,7 @@ from lamplan.search.base import (
     best_of,
     better_of,
     draw,
+    found,
     judged,
     never,
     ranked,
@@ -67,11 +68,11 @@ class Refined:
         return self.first.horizon
 
     def minimise(self, cost: Cost, space: SearchSpace, generator: torch.Generator, enough: Enough = never) -> Found:
-        found = self.first.minimise(cost, space, generator, enough)
+        before = self.first.minimise(cost, space, generator, enough)
         if enough():
-            return found
-        refined = descend(cost, found.actions[:, None], space, space.std.expand_as(found.actions), self.rate, self.iterations, enough)
-        return Found(refined.actions, refined.cost, torch.cat([found.curve, refined.curve]))
+            return before
+        refined = descend(cost, before.actions[:, None], space, space.std.expand_as(before.actions), self.rate, self.iterations, enough)
+        return Found(refined.actions, refined.cost, torch.cat([before.curve, refined.curve]))
 
 
 def descend(cost: Cost, candidates: Tensor, space: SearchSpace, std: Tensor, rate: float, iterations: int, enough: Enough) -> Found:
@@ -92,7 +93,7 @@ def descend(cost: Cost, candidates: Tensor, space: SearchSpace, std: Tensor, rat
         if enough():
             break
     last = best_of(actions, judged(cost, actions))
-    return Found(*better_of(answer, last), torch.stack(curve))
+    return found(*better_of(answer, last), curve)
 
 
 def slope_of(cost: Cost, actions: Tensor) -> tuple[Tensor, Tensor]:

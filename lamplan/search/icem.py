@@ -17,6 +17,7 @@ from lamplan.search.base import (
     best_of,
     better_of,
     elite_moments,
+    found,
     judged,
     never,
     pick,
@@ -64,7 +65,7 @@ class ICEM:
             curve.append(best_cost)
             if enough():
                 break
-        return Found(*answer, torch.stack(curve))
+        return found(*answer, curve)
 
 
 def coloured_noise(episodes: int, samples: int, horizon: int, width: int, colour: float, generator: torch.Generator,

@@ -41,7 +41,7 @@ class MPPI:
             half = costs.topk((self.samples + 1) // 2, dim=1, largest=False).values
             half = torch.where(torch.isfinite(half), half, best_cost[:, None])
             scale = (self.temperature * half.std(dim=1, keepdim=True)).clamp_min(torch.finfo(costs.dtype).tiny)
-            weight = torch.softmax(-(costs - best_cost[:, None]) / scale, dim=1)[..., None, None]
+            weight = torch.softmax(-(costs - best_cost[:, None]) / scale, dim=1).nan_to_num(0.0)[..., None, None]
             mean = space.plan_inside((weight * actions).sum(1))  # an average may round out of the limits
             std = torch.maximum((weight * (actions - mean[:, None]).square()).sum(1).sqrt(), self.floor * first)
             curve.append(best_cost)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
 
-from lamplan.models.frame_causal import plainly
+from lamplan.models.plain import plainly
 from lamplan.train.distribution import Precision
 from lamplan.train.timing import timed
 

@@ -23,7 +23,7 @@ from lamplan.models.inverse_dynamics import InverseDynamicsConfig
 from lamplan.models.layers import Attention, attend, attend_also, grid_positions, rope_tables, rotate
 from lamplan.models.masked import MaskedConfig, MaskedPrediction
 from lamplan.models.world_model import WorldModel, WorldModelConfig
-from lamplan.rollout import LatentDynamics, costs_of
+from lamplan.rollout import LatentDynamics, Past, costs_of
 
 ENCODER = EncoderConfig(image_size=32, patch=8, width=24, depth=2, heads=2)
 LAM = LAMConfig(bottleneck=NoisyConfig(dim=8), encoder=ENCODER, inverse_dynamics=InverseDynamicsConfig(width=24, depth=1, heads=2),
@@ -176,6 +176,17 @@ def test_a_rollout_in_bf16_is_that_in_fp32_within_two_percent_of_the_motion(fram
     assert next(lam.parameters()).dtype == next(controller.parameters()).dtype == torch.float32  # the model itself is left alone
     with pytest.raises(InputError, match="fp32 or bf16; found 'fp8'"):
         LatentDynamics(lam, controller, "fp8")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("frames", [1, 3])
+def test_a_past_is_taken_apart_and_joined(frames: int) -> None:
+    lam = scrambled(LatentActionModel(LAM))
+    controller = scrambled(Controller(ControllerConfig(width=24, depth=1, heads=2), 24, 4, 3, 8))
+    dynamics = LatentDynamics(lam, controller)  # type: ignore[arg-type]
+    past, actions = dynamics.start(torch.randn(2, frames, 16, 24)), torch.randn(2, 5, 3, 3)
+    shape, tensors = past.apart()
+    hash(shape)
+    torch.testing.assert_close(dynamics.rollout(Past.joined(shape, tensors), actions), dynamics.rollout(past, actions), rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("frames", [1, 3])

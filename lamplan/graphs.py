@@ -1,0 +1,45 @@
+"""CUDA graphs: a GPU with little to compute waits for the CPU that starts hundreds of kernels; a graph starts them all at once."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+KEPT = 8  # graphs, each with memory of its own
+
+
+class Graphs:
+    """A function of tensors, replayed where it was captured for such tensors before.
+
+    `function(shape, tensors)` must do the same work for the same `shape` (anything hashable) and shapes of the tensors, without looking at
+    their values. What comes a second time is captured, since many things come once. The gradient by the first tensor alone is known.
+    """
+
+    def __init__(self, function: Callable[[Any, list[Tensor]], Tensor]) -> None:
+        self.function = function
+        self._captured: OrderedDict[Any, Callable[..., Tensor] | None] = OrderedDict()
+
+    def __call__(self, shape: Any, tensors: list[Tensor]) -> Tensor:
+        slope = torch.is_grad_enabled() and tensors[0].requires_grad
+        key = shape, slope, tuple((tuple(x.shape), x.dtype) for x in tensors)
+        seen = key in self._captured
+        graph = self._captured.get(key)
+        if graph is None:
+            if seen:
+                graph = self._capture(shape, tensors, slope)
+            self._captured[key] = graph
+        self._captured.move_to_end(key)
+        if len(self._captured) > KEPT:
+            self._captured.popitem(last=False)
+        # A copy: the next replay writes to the same place.
+        return self.function(shape, tensors) if graph is None else graph(*tensors).clone()
+
+    def _capture(self, shape: Any, tensors: list[Tensor], slope: bool) -> Callable[..., Tensor]:
+        samples = [torch.empty_like(x, memory_format=torch.contiguous_format).copy_(x.detach()) for x in tensors]
+        samples[0].requires_grad_(slope)
+        return cast("Callable[..., Tensor]", torch.cuda.make_graphed_callables(lambda *given: self.function(shape, list(given)),
+                                                                               tuple(samples)))
