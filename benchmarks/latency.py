@@ -136,6 +136,12 @@ def native(rates: dict[Precision, float]) -> dict[Precision, float]:
     return {name: rate for name, rate in rates.items() if rate >= 0.2 * max(rates.values())}
 
 
+def task(name: str, run: Run) -> str:
+    """Tables hold the rows of several runs: which sizes and search a row is of."""
+    budget = run.results.budget
+    return f"{name}, ViT-L" + (f", {budget['search']}" if name == "one episode" else "") if budget["preset"] == "paper" else name
+
+
 def picture(lam: LatentActionModel, episodes: int, seed: int) -> np.ndarray:
     size = lam.config.encoder.image_size
     return np.random.default_rng(seed).integers(0, 256, (episodes, size, size, 3), dtype=np.uint8)
@@ -174,18 +180,18 @@ def full(dynamics: dict[Precision, LatentDynamics], robot: RobotSpec, search: CE
     busy = {key: min(each.busy for each in all_took) for key, all_took in times.items()}
     for (name, seen), all_took in times.items():
         row = f"{name}, {seen}"
-        run.results.add(row, "one episode", "plan_time", "s", np.array([each.wall for each in all_took]))
-        run.results.add(row, "one episode", "busy_time", "s", np.array([each.busy for each in all_took]))
+        run.results.add(row, task("one episode", run), "plan_time", "s", np.array([each.wall for each in all_took]))
+        run.results.add(row, task("one episode", run), "busy_time", "s", np.array([each.busy for each in all_took]))
         best = min(busy[our, seen] for our in ours)
-        run.results.add(row, "one episode", "times as long", "1", np.array([busy[name, seen] / best]))
+        run.results.add(row, task("one episode", run), "times as long", "1", np.array([busy[name, seen] / best]))
     for seen, frames in histories.items():
         counted = plan_flops(exact, robot, search, frames)
         for precision, rate in rates.items():
             name = f"this planner, {precision}"
             row = f"{name}, {seen}"
-            run.results.add(row, "one episode", "counted", "TFLOP", np.array([counted / 1e12]))
-            run.results.add(row, "one episode", "share of the matrix rate", "1", np.array([counted / busy[name, seen] / rate]))
-            run.results.add(row, "one episode", "peak_memory", "GiB", np.array([peak_gib(device)]))
+            run.results.add(row, task("one episode", run), "counted", "TFLOP", np.array([counted / 1e12]))
+            run.results.add(row, task("one episode", run), "share of the matrix rate", "1", np.array([counted / busy[name, seen] / rate]))
+            run.results.add(row, task("one episode", run), "peak_memory", "GiB", np.array([peak_gib(device)]))
     run.keep()
 
 
@@ -231,7 +237,7 @@ def batches(ways: dict[str, Planner], lam: LatentActionModel, sizes: list[int], 
             row = f"{way}, {episodes} at once"
             for metric, kind in (("plans_per_second", "wall"), ("busy_plans_per_second", "busy")):
                 seconds = np.array([getattr(each, kind) for each in several])
-                run.results.add(row, "several episodes", metric, "1/s", episodes / seconds)
+                run.results.add(row, task("several episodes", run), metric, "1/s", episodes / seconds)
     run.keep()
 
 
@@ -248,11 +254,11 @@ def deadline(dynamics: LatentDynamics, robot: RobotSpec, search: CEM, seconds: f
         processor.append(time.process_time() - worked)
         iterations.append(len(plan.cost_curve))
     name = f"deadline {seconds:g} s"
-    run.results.add(name, "deadline", "plan_time", "s", np.array(took))
+    run.results.add(name, task("deadline", run), "plan_time", "s", np.array(took))
     for quantile in (50, 99):
-        run.results.add(f"{name}, p{quantile}", "deadline", "plan_time_quantile", "s", np.array([np.percentile(took, quantile)]))
-    run.results.add(name, "deadline", "processor_time", "s", np.array(processor))
-    run.results.add(name, "deadline", "iterations", "1", np.array(iterations))
+        run.results.add(f"{name}, p{quantile}", task("deadline", run), "plan_time_quantile", "s", np.array([np.percentile(took, quantile)]))
+    run.results.add(name, task("deadline", run), "processor_time", "s", np.array(processor))
+    run.results.add(name, task("deadline", run), "iterations", "1", np.array(iterations))
     run.keep()
 
 

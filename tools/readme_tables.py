@@ -1,8 +1,9 @@
 """Fills the tables of benchmarks/README.md from results files: python -m tools.readme_tables runs/manipulation runs/navigation
 
-A table stands between the marks `<!-- results:NAME -->` and `<!-- /results:NAME -->`, NAME being the benchmark. Everything
-between them is replaced by the table, the command that makes it again, and the commit and device it was measured on. Several
-runs of one benchmark share its table; where two hold the same row, the one given last is shown.
+A table stands between the marks `<!-- results:NAME -->` and `<!-- /results:NAME -->`, NAME being the benchmark, on an accelerator
+with its name behind it (`latency on NVIDIA H200`). Everything between them is replaced by the table, the command that makes it
+again, and the commit and device it was measured on. Several runs of one benchmark share its table; where two hold the same row,
+the one given last is shown.
 """
 
 from __future__ import annotations
@@ -33,9 +34,15 @@ def block(runs: list[Results]) -> str:
     return "\n\n".join([*(origin(results) for results in runs), table(replace(runs[0], rows=list(rows.values())))])
 
 
+def place_of(results: Results) -> str:
+    """What the marks of its table say."""
+    accelerator = re.fullmatch(r"cuda \((.*)\)", results.device)
+    return results.benchmark + (f" on {accelerator[1]}" if accelerator else "")
+
+
 def fill(text: str, runs: list[Results]) -> str:
     """The text with the block of one benchmark replaced. Raises DataError when the text has no place for it, or several."""
-    name = runs[0].benchmark
+    name = place_of(runs[0])
     start, end = f"<!-- results:{name} -->", f"<!-- /results:{name} -->"
     place = re.compile(f"{re.escape(start)}.*?{re.escape(end)}", flags=re.DOTALL)
     if (found := len(place.findall(text))) != 1:
@@ -51,8 +58,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         text = options.readme.read_text(encoding="utf-8")
         runs = [Results.read(path) for path in options.results]
-        for name in dict.fromkeys(results.benchmark for results in runs):
-            text = fill(text, [results for results in runs if results.benchmark == name])
+        for name in dict.fromkeys(place_of(results) for results in runs):
+            text = fill(text, [results for results in runs if place_of(results) == name])
     except (LamplanError, OSError) as error:
         print(f"readme_tables: {error}", file=sys.stderr)
         return 2

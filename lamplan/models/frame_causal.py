@@ -20,10 +20,6 @@ FEW_SCORES = 2**18
 """Per head: 512 tokens that attend to as many. Of more, the scores would not stay in a core's cache, nor many of them in memory."""
 
 
-PROMISES = {"ROWS_GUARANTEED_SAFE": True, "BLOCKS_ARE_CONTIGUOUS": True, "PRESCALE_QK": True}
-"""What a kernel need not look after: every token sees some, what a block of them sees lies in a row, and queries may be scaled first."""
-
-
 class Frames(NamedTuple):
     """A clip's tokens in line, `patches` of each frame; a frame sees the last `context` frames, itself among them."""
 
@@ -66,7 +62,7 @@ def _fused() -> Any:
 def by_blocks(q: Tensor, k: Tensor, v: Tensor, seen: BlockMask) -> Tensor:
     """Attention (B, h, L, d) in one fused kernel, which is compiled: with what is around it or by itself."""
     attention = flex_attention if torch.compiler.is_compiling() else _fused()
-    return attention(q, k, v, block_mask=seen, kernel_options=PROMISES if q.is_cuda else None)
+    return attention(q, k, v, block_mask=seen)
 
 
 def by_frames(q: Tensor, k: Tensor, v: Tensor, seen: Frames) -> Tensor:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from lamplan.errors import InputError
 from lamplan.lam import LAMConfig
-from lamplan.latents import DiscreteConfig, config_class
+from lamplan.latents import config_class
 from lamplan.models.decoder import DecoderConfig
 from lamplan.models.encoder import EncoderConfig
 from lamplan.models.inverse_dynamics import InverseDynamicsConfig
@@ -43,14 +43,6 @@ class PretrainConfig:
     parallel: Literal["ddp", "fsdp"] = "ddp"  # how several processes share the model: replicas, or shards (FSDP2)
     compile: bool = False  # torch.compile, block by block
     recompute: bool = False  # trade time for memory: the activations of a block are computed again in the backward pass
-    replay: bool = False  # on one GPU, a step's forward and backward pass as CUDA graphs: for models too small to keep it busy
-
-    def __post_init__(self) -> None:
-        in_parts = (self.micro_batch or self.batch) != self.batch
-        discrete = isinstance(self.lam.bottleneck, DiscreteConfig)
-        if self.replay and (self.compile or self.recompute or self.joint or in_parts or discrete or self.encode != "once"):
-            raise InputError("replay is for small models on features kept on disk, whose batch is computed at once: it goes with no "
-                             "compile, recompute, micro_batch, [joint], discrete bottleneck or encode = 'each_step'.")
 
 
 @dataclass(frozen=True)

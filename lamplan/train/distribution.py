@@ -38,7 +38,6 @@ class Execution:
     parallel: Literal["ddp", "fsdp"] = "ddp"  # every process keeps the whole model, or a part of each tensor (FSDP2)
     compile: bool = False  # torch.compile, block by block
     recompute: bool = False  # a block's activations are computed again in the backward pass instead of being kept
-    replay: bool = False  # on a GPU, a step's forward and backward pass as CUDA graphs
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,6 @@ from lamplan.train.features import clip_features
 from lamplan.train.flops import training_flops
 from lamplan.train.joint import JointModel, collapse, kept_state
 from lamplan.train.loop import Budget, Trained, train
-from lamplan.train.replay import Replayed
 
 
 def pretrain(config: PretrainConfig, data: list[Path], out: Path, *, budget: Budget, in_domain: list[Path] | None = None,
@@ -64,7 +63,7 @@ def pretrain(config: PretrainConfig, data: list[Path], out: Path, *, budget: Bud
     with world.leader_first():
         wild = [open_store(folder, cache, size, fps) for folder in data]
         extra = [open_store(folder, cache, size, fps) for folder in in_domain or []]
-    execution = Execution(precision, config.parallel, config.compile, config.recompute, config.replay and world.size == 1)
+    execution = Execution(precision, config.parallel, config.compile, config.recompute)
 
     lam_budget = budget
     stages: dict[str, Trained] = {}
@@ -123,10 +122,8 @@ def train_encoder(encoder: Encoder, stores: Sequence[Source], config: PretrainCo
     sampler = new_sampler(stores, [store.weight for store in stores], 2, config.seed, "encoder", every=world.size)
     held_out = torch.cat([store.validation(2, 128) for store in stores])
 
-    loss_of = Replayed(module, lambda pairs, _: module.loss(pairs)) if execution and execution.replay else module.loss
-
     def loss(pairs: Tensor, step: int) -> tuple[Tensor, dict[str, Tensor]]:
-        return loss_of(pairs)
+        return module.loss(pairs)
 
     @torch.inference_mode()
     def validate() -> dict[str, float]:
@@ -181,7 +178,6 @@ def train_lam(model: LatentActionModel, draws: Draws, held_out: dict[str, Tensor
         return student.loss(clip_features(student.encoder, clip), imagined, priced)
 
     loss_of = with_encoder.loss if with_encoder else frozen_loss
-    replayed = Replayed(joint, lambda clip, imagined: frozen_loss(clip, imagined, None)) if execution and execution.replay else None
 
     def price(clips: list[Tensor]) -> list[tuple[Tensor, Price]]:
         encoded = [with_encoder.features(clip) if with_encoder else clip_features(student.encoder, clip) for clip in clips]
@@ -190,7 +186,7 @@ def train_lam(model: LatentActionModel, draws: Draws, held_out: dict[str, Tensor
     def loss(part: Any, step: int) -> tuple[Tensor, dict[str, Tensor]]:
         clip, priced = part if isinstance(part, tuple) else (part, None)
         imagined = np.random.default_rng((config.seed, step, 1)).random() < config.imagined
-        return loss_of(clip, bool(imagined), priced) if replayed is None else replayed(clip, bool(imagined))
+        return loss_of(clip, bool(imagined), priced)
 
     def validate() -> dict[str, float]:
         each = {name: _diagnose(student, seen_by, clips, config) for name, clips in held_out.items()}
