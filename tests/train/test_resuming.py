@@ -64,6 +64,7 @@ def killed_until_done(kind: str, out: Path, kills: int, seed: int) -> None:
 
 
 def compare(kind: str, out: Path, whole: Path) -> None:
+    torch.set_num_threads(1)  # as `run`: another number of threads adds in another order
     finished = cluster.learn(cluster.recipe(kind, micro_batch=8), whole, STEPS).state_dict()
     assert cluster.losses(out) == cluster.losses(whole)
     for name, tensor in torch.load(out / "final.pt", weights_only=True).items():
