@@ -165,33 +165,33 @@ def full(dynamics: dict[Precision, LatentDynamics], robot: RobotSpec, search: CE
 
     ways = ways_of(search)
     ours = [name for name, way in ways.items() if isinstance(way, Planner)]
-    histories = {"1 frame seen": 1} | ({f"{context} frames seen": context} if context > 1 else {})
-    times: dict[tuple[str, str], list[Seconds]] = {}
+    latest = [picture(exact.lam, 1, run.seed + 2 + t) for t in range(context)]
     goal = picture(exact.lam, 1, run.seed + 1)
-    for frames in histories.values():
-        obs = [picture(exact.lam, 1, run.seed + 2 + t) for t in range(frames)]
+    histories = {"1 frame seen": latest[:1]} | ({f"{context} frames seen": latest} if context > 1 else {})
+    times: dict[tuple[str, str], list[Seconds]] = {}
+    of = task("one episode", run)
+    for obs in histories.values():
         for way in ways_of(replace(search, iterations=1)).values():  # what is compiled or set up at a first plan is not of the times
             way.plan(obs, goal)
     for _ in tqdm(range(repeats), desc="one episode, every way"):
-        for seen, frames in histories.items():
-            obs = [picture(exact.lam, 1, run.seed + 2 + t) for t in range(frames)]
+        for seen, obs in histories.items():
             for name, way in ways.items():
                 times.setdefault((name, seen), []).append(timed(partial(way.plan, obs, goal), device))
     busy = {key: min(each.busy for each in all_took) for key, all_took in times.items()}
     for (name, seen), all_took in times.items():
         row = f"{name}, {seen}"
-        run.results.add(row, task("one episode", run), "plan_time", "s", np.array([each.wall for each in all_took]))
-        run.results.add(row, task("one episode", run), "busy_time", "s", np.array([each.busy for each in all_took]))
+        run.results.add(row, of, "plan_time", "s", np.array([each.wall for each in all_took]))
+        run.results.add(row, of, "busy_time", "s", np.array([each.busy for each in all_took]))
         best = min(busy[our, seen] for our in ours)
-        run.results.add(row, task("one episode", run), "times as long", "1", np.array([busy[name, seen] / best]))
-    for seen, frames in histories.items():
-        counted = plan_flops(exact, robot, search, frames)
+        run.results.add(row, of, "times as long", "1", np.array([busy[name, seen] / best]))
+    for seen, obs in histories.items():
+        counted = plan_flops(exact, robot, search, len(obs))
         for precision, rate in rates.items():
             name = f"this planner, {precision}"
             row = f"{name}, {seen}"
-            run.results.add(row, task("one episode", run), "counted", "TFLOP", np.array([counted / 1e12]))
-            run.results.add(row, task("one episode", run), "share of the matrix rate", "1", np.array([counted / busy[name, seen] / rate]))
-            run.results.add(row, task("one episode", run), "peak_memory", "GiB", np.array([peak_gib(device)]))
+            run.results.add(row, of, "counted", "TFLOP", np.array([counted / 1e12]))
+            run.results.add(row, of, "share of the matrix rate", "1", np.array([counted / busy[name, seen] / rate]))
+            run.results.add(row, of, "peak_memory", "GiB", np.array([peak_gib(device)]))
     run.keep()
 
 
@@ -229,6 +229,7 @@ def plan_flops(dynamics: LatentDynamics, robot: RobotSpec, search: CEM, seen: in
 
 def batches(ways: dict[str, Planner], lam: LatentActionModel, sizes: list[int], run: Run) -> None:
     """Plans a second, on the clock and in processor time, where several episodes go through together."""
+    of = task("several episodes", run)
     for way, planner in ways.items():
         for episodes in sizes:
             obs, goal = picture(lam, episodes, run.seed), picture(lam, episodes, run.seed + 1)
@@ -237,7 +238,7 @@ def batches(ways: dict[str, Planner], lam: LatentActionModel, sizes: list[int], 
             row = f"{way}, {episodes} at once"
             for metric, kind in (("plans_per_second", "wall"), ("busy_plans_per_second", "busy")):
                 seconds = np.array([getattr(each, kind) for each in several])
-                run.results.add(row, task("several episodes", run), metric, "1/s", episodes / seconds)
+                run.results.add(row, of, metric, "1/s", episodes / seconds)
     run.keep()
 
 
@@ -253,12 +254,12 @@ def deadline(dynamics: LatentDynamics, robot: RobotSpec, search: CEM, seconds: f
         took.append(time.perf_counter() - begun)
         processor.append(time.process_time() - worked)
         iterations.append(len(plan.cost_curve))
-    name = f"deadline {seconds:g} s"
-    run.results.add(name, task("deadline", run), "plan_time", "s", np.array(took))
+    name, of = f"deadline {seconds:g} s", task("deadline", run)
+    run.results.add(name, of, "plan_time", "s", np.array(took))
     for quantile in (50, 99):
-        run.results.add(f"{name}, p{quantile}", task("deadline", run), "plan_time_quantile", "s", np.array([np.percentile(took, quantile)]))
-    run.results.add(name, task("deadline", run), "processor_time", "s", np.array(processor))
-    run.results.add(name, task("deadline", run), "iterations", "1", np.array(iterations))
+        run.results.add(f"{name}, p{quantile}", of, "plan_time_quantile", "s", np.array([np.percentile(took, quantile)]))
+    run.results.add(name, of, "processor_time", "s", np.array(processor))
+    run.results.add(name, of, "iterations", "1", np.array(iterations))
     run.keep()
 
 

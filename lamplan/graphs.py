@@ -26,12 +26,9 @@ class Graphs:
     def __call__(self, shape: Any, tensors: list[Tensor]) -> Tensor:
         slope = torch.is_grad_enabled() and tensors[0].requires_grad
         key = shape, slope, tuple((tuple(x.shape), x.dtype) for x in tensors)
-        seen = key in self._captured
-        graph = self._captured.get(key)
-        if graph is None:
-            if seen:
-                graph = self._capture(shape, tensors, slope)
-            self._captured[key] = graph
+        if key in self._captured and self._captured[key] is None:
+            self._captured[key] = self._capture(shape, tensors, slope)
+        graph = self._captured.setdefault(key, None)
         self._captured.move_to_end(key)
         if len(self._captured) > KEPT:
             self._captured.popitem(last=False)
@@ -39,7 +36,7 @@ class Graphs:
         return self.function(shape, tensors) if graph is None else graph(*tensors).clone()
 
     def _capture(self, shape: Any, tensors: list[Tensor], slope: bool) -> Callable[..., Tensor]:
-        samples = [torch.empty_like(x, memory_format=torch.contiguous_format).copy_(x.detach()) for x in tensors]
+        samples = [x.detach().clone(memory_format=torch.contiguous_format) for x in tensors]
         samples[0].requires_grad_(slope)
         return cast("Callable[..., Tensor]", torch.cuda.make_graphed_callables(lambda *given: self.function(shape, list(given)),
                                                                                tuple(samples)))

@@ -49,12 +49,8 @@ class Past:
     def __len__(self) -> int:
         return len(self.present)
 
-    def each(self, change: Callable[[Tensor], Tensor]) -> Past:
-        """The past with every tensor changed in the same way."""
-        return Past(change(self.present), self.earlier and self.earlier.each(change), tuple(change(x) for x in self.context))
-
     def episodes(self, pick: slice) -> Past:
-        return self.each(lambda x: x[pick])
+        return Past(self.present[pick], self.earlier and self.earlier.each(lambda x: x[pick]), tuple(x[pick] for x in self.context))
 
     def apart(self) -> tuple[Shape, list[Tensor]]:
         """Its tensors, and the rest of it."""

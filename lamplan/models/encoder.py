@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from lamplan.errors import InputError
 from lamplan.models.frame_causal import frame_causal
-from lamplan.models.layers import Block, rope_tables, rotate
+from lamplan.models.layers import Block, at, rope_tables, rotate
 from lamplan.models.rope import clip_positions, neighbour_tables, rotate_neighbours
 from lamplan.weights import later
 
@@ -123,7 +123,7 @@ class Encoder(nn.Module):
         cos, sin = (self.cos, self.sin) if native else self._tables(grid)  # type: ignore[arg-type]
         mask = frame_causal(grid[0], grid[1] * grid[2], grid[0], cos.device) if causal and grid is not None else None
         if keep_BK is not None:
-            pixels_BLC = pixels_BLC.gather(1, keep_BK[..., None].expand(-1, -1, pixels_BLC.shape[-1]))
+            pixels_BLC = at(pixels_BLC, keep_BK)
             cos, sin = cos[keep_BK][:, None], sin[keep_BK][:, None]
         x = self.patches(pixels_BLC)
         if self.video is not None:

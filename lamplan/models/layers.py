@@ -45,6 +45,11 @@ def rotate(x: Tensor, rope: tuple[Tensor, Tensor]) -> Tensor:
     return x * torch.cat([cos, cos], dim=-1) + torch.cat([b, a], dim=-1) * torch.cat([-sin, sin], dim=-1)
 
 
+def at(x_BLD: Tensor, index_BK: Tensor) -> Tensor:
+    """The tokens (B, K, D) at these places."""
+    return x_BLD.gather(1, index_BK[..., None].expand(-1, -1, x_BLD.shape[-1]))
+
+
 KeyValue = tuple[Tensor, Tensor]
 
 

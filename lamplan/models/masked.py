@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lamplan.models.encoder import Encoder
-from lamplan.models.layers import Block, grid_positions, rope_tables
+from lamplan.models.layers import Block, at, grid_positions, rope_tables
 
 
 @dataclass(frozen=True)
@@ -74,8 +74,3 @@ class MaskedPrediction(nn.Module):
         if self.teacher is not None:
             for slow, fast in zip(self.teacher.parameters(), self.encoder.parameters(), strict=True):
                 slow.lerp_(fast, 1 - self.config.ema)
-
-
-def at(x_BLD: Tensor, index_BK: Tensor) -> Tensor:
-    """The tokens (B, K, D) at these places."""
-    return x_BLD.gather(1, index_BK[..., None].expand(-1, -1, x_BLD.shape[-1]))
