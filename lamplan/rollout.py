@@ -123,7 +123,7 @@ class WorldModelDynamics:
 
     With a `precision` of bf16 it imagines with a copy of the weights in bf16. On the shipped model that moves an imagined frame by 1.5 % of
     the change that it shows, 5.4 % at most. With `compile` the blocks of (a copy of) the world model are compiled when many candidates
-    first run through them, which takes about half a minute and pays on a GPU.
+    first run through them, which takes a while and pays on a GPU.
     """
 
     def __init__(self, lam: LatentActionModel, world_model: WorldModel, action_map: ActionMap, precision: Precision = "fp32",
