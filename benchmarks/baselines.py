@@ -21,6 +21,7 @@ from benchmarks.options import guarded, positive_int
 from lamplan.lam import LatentActionModel
 from lamplan.robot import RobotSpec
 from lamplan.train.config import load_config
+from lamplan.train.distribution import Execution, Precision
 from lamplan.train.loop import Budget, train
 from lamplan.weights import module_fingerprint
 
@@ -40,6 +41,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--clip-frames", type=positive_int, default=4, help="frames per clip of the action-labelled world model")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--precision", choices=["fp32", "bf16"], default="fp32", help="of the matrix products in training (default: fp32)")
     args = parser.parse_args(argv)
 
     robot = RobotSpec.load(args.robot)
@@ -47,7 +49,7 @@ def main(argv: list[str] | None = None) -> None:
     training, held_out = as_the_controller(encode_logs(args.log, robot, lam, args.device))
     write_behaviour(args.out, robot, training, module_fingerprint(lam.encoder))
     train_action_labelled(training, held_out, robot, lam, Budget(steps=args.steps), args.out / ACTION_LABELLED, args.clip_frames,
-                          args.seed, args.device)
+                          args.seed, args.device, args.precision)
     print(f"baselines written to {args.out}")
 
 
@@ -62,7 +64,8 @@ def write_behaviour(out: Path, robot: RobotSpec, episodes: list[EncodedEpisode],
 
 
 def train_action_labelled(training: list[EncodedEpisode], held_out: list[EncodedEpisode], robot: RobotSpec, lam: LatentActionModel,
-                          budget: Budget, out: Path, frames: int, seed: int, device: str) -> ActionLabelledWorldModel:
+                          budget: Budget, out: Path, frames: int, seed: int, device: str,
+                          precision: Precision) -> ActionLabelledWorldModel:
     """L1 under teacher forcing and over rollouts, in the shares, batches and at the learning rate of the LAM's own recipe."""
     recipe = load_config(RECIPE)
     torch.manual_seed(seed)
@@ -89,7 +92,7 @@ def train_action_labelled(training: list[EncodedEpisode], held_out: list[Encoded
                 "rollout_copy": F.l1_loss(clip[:, 0], clip[:, -1]).item()}
 
     train(model, draw, loss, budget, out, batch=recipe.batch, title=ACTION_LABELLED, config=recipe.optimiser,
-          seed=seed, validate=validate)
+          seed=seed, validate=validate, execution=Execution(precision))
     model.save(out)
     return model.eval().requires_grad_(False)
 

@@ -19,6 +19,7 @@ from lamplan.presets import Proposals
 from lamplan.robot import robot_folder
 
 if TYPE_CHECKING:
+    from lamplan.train.distribution import Precision
     from lamplan.train.loop import Budget
 
 
@@ -103,13 +104,13 @@ def _parser() -> argparse.ArgumentParser:
 
     for command in (pretrain, decoder):
         command.add_argument("--stream", action="store_true", help="decode video while training and keep nothing: for large corpora")
-        command.add_argument("--precision", choices=["fp32", "bf16"], help="of matrix products (default: bf16 on a GPU, else fp32)")
     for command in (pretrain, decoder, shard):
         command.add_argument("--workers", type=int, help="processes that decode video (default: the cores that are there)")
     for command in (pretrain, decoder, fit, plan):
         command.add_argument("--threads", type=int, help="CPU threads (default: torch's choice)")
     for command in (pretrain, decoder, fit):
         command.add_argument("--device", help="torch's name of the device to train on (default: cuda if there is one, else cpu)")
+        command.add_argument("--precision", choices=["fp32", "bf16"], help="of matrix products (default: bf16 on a GPU, else fp32)")
     return parser
 
 
@@ -166,8 +167,7 @@ def _training(options: argparse.Namespace, run: Path) -> Iterator[dict[str, Any]
     with joined(_device(options)) as (world, device):
         log = run / (SKIPPED if world.leads else f"rank{world.rank}-{SKIPPED}")
         with Streaming(log, options.workers) if options.stream else nullcontext() as stream:
-            yield {"device": device, "precision": options.precision or ("fp32" if device == "cpu" else "bf16"), "world": world,
-                   "stream": stream}
+            yield {"device": device, "precision": _precision(options, device), "world": world, "stream": stream}
         if stream:
             print(stream.skipped)
 
@@ -185,8 +185,9 @@ def _fit(options: argparse.Namespace) -> None:
     robot = robot_folder(options.robot)
     budget = Budget(steps=options.steps if options.steps or options.minutes else 2000, minutes=options.minutes)
     run = options.out or Path("runs") / f"fit-{robot.name}-{options.checkpoint.resolve().name}"
-    found = fit(options.logs, robot, options.checkpoint, budget=budget, run=run, seed=options.seed, folds=options.folds,
-                device=_device(options))
+    device = _device(options)
+    found = fit(options.logs, robot, options.checkpoint, budget=budget, run=run, seed=options.seed, folds=options.folds, device=device,
+                precision=_precision(options, device))
     for camera, worth in found.items():
         print(f"{robot.name} through {camera}, on {worth.episodes} held-out episodes:\n{worth}")
 
@@ -220,6 +221,10 @@ def _plan(options: argparse.Namespace) -> None:
             imagined = Decoder.load(options.checkpoint).decode(torch.from_numpy(plan.predicted)[None])[0].numpy()
             pictures |= {f"imagined, step {step}": image for step, image in enumerate(imagined, start=1)}
         plan.plot(options.plot, pictures | {f"goal {number}" if len(goals) > 1 else "goal": goal for number, goal in enumerate(goals, 1)})
+
+
+def _precision(options: argparse.Namespace, device: str) -> Precision:
+    return options.precision or ("fp32" if device == "cpu" else "bf16")
 
 
 def _device(options: argparse.Namespace) -> str:

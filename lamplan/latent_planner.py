@@ -63,9 +63,7 @@ class LatentPlanner(Planner):
                  seed: int = 0, proposals: bool = True, cost: GoalCost | None = None, stride: int = 1) -> None:
         self.real, self.controller = dynamics, controller
         self.map = Whitened(controller)
-        inner = WorldModelDynamics(dynamics.lam, dynamics.world_model, self.map, dynamics.precision)
-        inner.fast = dynamics.fast
-        super().__init__(inner, robot, search, seed, proposals=proposals, cost=cost, stride=stride)
+        super().__init__(dynamics.through(self.map), robot, search, seed, proposals=proposals, cost=cost, stride=stride)
 
     @classmethod
     def load(cls, checkpoint: str | Path, robot: str | Path, search: Search | Preset | str = "realtime",  # type: ignore[override]

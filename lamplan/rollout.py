@@ -138,6 +138,12 @@ class WorldModelDynamics:
             compile_blocks(self.fast)
         self._graphs = Graphs(lambda shape, tensors: self._imagine(Past.joined(shape, tensors[1:]), tensors[0]))
 
+    def through(self, action_map: ActionMap) -> WorldModelDynamics:
+        """The same world model, compiled or not, driven through another map."""
+        other = WorldModelDynamics(self.lam, self.world_model, action_map, self.precision)
+        other.fast = self.fast
+        return other
+
     @property
     def device(self) -> torch.device:
         return self.lam.encoder.pixel_mean.device

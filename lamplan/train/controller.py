@@ -19,6 +19,7 @@ from lamplan.models.goal_regression import GoalRegression
 from lamplan.robot import RobotSpec
 from lamplan.train.best import Patience
 from lamplan.train.card import write_card
+from lamplan.train.distribution import Execution, Precision
 from lamplan.train.goal_regression import fit_regression
 from lamplan.train.labelled import (
     FARTHEST,
@@ -53,11 +54,12 @@ class Recipe:
     batch: int
     seed: int
     optimiser: OptimiserConfig
+    execution: Execution
 
 
 def fit(logs: Sequence[Path], robot: Path, checkpoint: Path, *, budget: Budget, run: Path, batch: int = 64, seed: int = 0,
         config: ControllerConfig | None = None, optimiser: OptimiserConfig | None = None, folds: int = 1,
-        device: str = "cpu") -> dict[str, Measured]:
+        device: str = "cpu", precision: Precision = "fp32") -> dict[str, Measured]:
     """Fits a controller and a goal regression for each of the robot's cameras, writes them beside robot.toml, and returns what each
     camera's are worth.
 
@@ -68,11 +70,13 @@ def fit(logs: Sequence[Path], robot: Path, checkpoint: Path, *, budget: Budget, 
     most that is spent on each of the two: the weights kept are those with the least error on episodes set apart for that, and a run
     ends when PATIENCE validations brought nothing better.
 
+    With a `precision` of bf16 the matrix products of both trainings are in bf16.
+
     It is measured on other episodes still (see `labelled.split`), or, with `folds` of 2 or more, on every one: so many times a
     controller is fitted without another fold of them. That is for logs of few episodes; the controller that is written
     then learned from all but those that said when to stop.
     """
-    recipe = Recipe(config or ControllerConfig(), budget, batch, seed, optimiser or OptimiserConfig())
+    recipe = Recipe(config or ControllerConfig(), budget, batch, seed, optimiser or OptimiserConfig(), Execution(precision))
     lam = LatentActionModel.load(checkpoint).to(device)
     found: dict[str, Measured] = {}
     for camera in (cameras := RobotSpec.load(robot).cameras):
@@ -120,7 +124,7 @@ def fit_once(lam: LatentActionModel, pairs: InferredPairs, goals: MotionPairs, p
     """Both networks fitted to the training episodes, each with the weights that were best on the validation episodes."""
     controller, done = fit_controller(lam, pairs, parts, spec, recipe, run)
     regression, regressed = fit_regression(lam, goals, parts, spec, recipe.budget, run / "regression", batch=recipe.batch,
-                                           seed=recipe.seed, optimiser=recipe.optimiser)
+                                           seed=recipe.seed, optimiser=recipe.optimiser, execution=recipe.execution)
     return Fitted(controller, regression, {"controller": done, "goal regression": regressed})
 
 
@@ -157,7 +161,7 @@ def fit_controller(lam: LatentActionModel, pairs: InferredPairs, parts: Split, s
 
     done = train(controller, draw, loss, recipe.budget, run, batch=recipe.batch, title=f"controller {spec.name} {spec.camera}",
                  config=recipe.optimiser, seed=recipe.seed, validate=lambda: scores(controller, validation, strides),
-                 validate_every=VALIDATE_EVERY, patience=Patience("error", PATIENCE))
+                 validate_every=VALIDATE_EVERY, patience=Patience("error", PATIENCE), execution=recipe.execution)
     return controller, done
 
 

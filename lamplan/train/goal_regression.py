@@ -14,13 +14,14 @@ from lamplan.lam import LatentActionModel
 from lamplan.models.goal_regression import GoalRegression
 from lamplan.robot import RobotSpec
 from lamplan.train.best import Patience
+from lamplan.train.distribution import Execution
 from lamplan.train.labelled import FARTHEST, PATIENCE, VALIDATE_EVERY, MotionPairs, Split
 from lamplan.train.loop import Budget, Trained, train
 from lamplan.train.optimiser import OptimiserConfig
 
 
 def fit_regression(lam: LatentActionModel, pairs: MotionPairs, parts: Split, spec: RobotSpec, budget: Budget, run: Path, *,
-                   batch: int, seed: int, optimiser: OptimiserConfig) -> tuple[GoalRegression, Trained]:
+                   batch: int, seed: int, optimiser: OptimiserConfig, execution: Execution) -> tuple[GoalRegression, Trained]:
     """Smooth L1 on the displacement in units of its spread. Half of a batch are goals at the distance of a plan, half at any of `pairs`.
 
     The weights kept are those with the least error at a plan's distance on the validation episodes, which also say its `gain`.
@@ -52,7 +53,7 @@ def fit_regression(lam: LatentActionModel, pairs: MotionPairs, parts: Split, spe
                 "still_m": validation.moved[:, spec.position].norm(dim=1).mean().item()}
 
     done = train(model, draw, loss, budget, run, batch=batch, title=f"goal regression {spec.name} {spec.camera}", config=optimiser,
-                 seed=seed, validate=validate, validate_every=VALIDATE_EVERY, patience=Patience("error", PATIENCE))
+                 seed=seed, validate=validate, validate_every=VALIDATE_EVERY, patience=Patience("error", PATIENCE), execution=execution)
     model.gain.copy_(gain_of(errors_of(model.eval(), validation) + validation.moved, validation.moved))
     return model, done
 

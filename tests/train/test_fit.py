@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from lamplan import CheckpointError, InputError, LatentActionModel, LatentPlanner, Planner, RobotSpec
 from lamplan.cli import main
@@ -72,6 +73,19 @@ def test_over_the_folds_every_episode_is_measured_on(checkpoint: Path, tmp_path:
     assert "on 5 held-out episodes" in capsys.readouterr().out
     assert "each by one of 2 more controllers" in (robot / "tiny" / "README.md").read_text()
     assert main([*map(str, command), "--folds", "9"]) == 2 and "held out in 9 folds" in capsys.readouterr().err
+
+
+def test_half_precision_changes_a_fit_by_its_rounding(checkpoint: Path, tmp_path: Path) -> None:
+    weights = []
+    log = tiny.log(tmp_path / "log.hdf5", RobotSpec.load(ROBOT), episodes=4)
+    for precision in ("fp32", "bf16"):
+        robot = robot_in(tmp_path / precision / "rover")
+        command = ["fit", log, "--robot", robot, "--checkpoint", checkpoint, "--out", tmp_path / precision / "run", "--steps", 3]
+        assert main([*map(str, command), "--device", "cpu", "--precision", precision]) == 0
+        weights.append({name: load_file(robot / "tiny" / f"{name}.safetensors") for name in ("model", "regression")})
+    for name, exact in weights[0].items():
+        moved = {key: (weights[1][name][key] - value).abs().max().item() for key, value in exact.items() if value.is_floating_point()}
+        assert 0 < max(moved.values()) < 0.05, name
 
 
 def two_cameras(path: Path, spec: RobotSpec, episodes: int) -> Path:

@@ -12,6 +12,7 @@ from lamplan.controllers import new_regression
 from lamplan.models.goal_regression import GoalRegression
 from lamplan.models.inverse_dynamics import InverseDynamicsConfig, InverseDynamicsModel
 from lamplan.rollout import LatentDynamics, Past
+from lamplan.train.distribution import Execution
 from lamplan.train.goal_regression import at_plans_distance, errors_of, fit_regression, gain_of
 from lamplan.train.labelled import encode_moments, motion_pairs, split
 from lamplan.train.loop import Budget
@@ -42,7 +43,7 @@ def test_it_begins_as_the_inverse_dynamics_model_it_learns_and_keeps_what_was_be
         assert (weight.shape == learned[name].shape and torch.equal(weight, learned[name])) != name.startswith("head."), name
     before = errors_of(begun, test).square().mean()
     model, done = fit_regression(lam, pairs, parts, SPEC, Budget(steps=400), tmp_path, batch=32, seed=0,  # type: ignore[arg-type]
-                                 optimiser=OptimiserConfig(learning_rate=3e-3))
+                                 optimiser=OptimiserConfig(learning_rate=3e-3), execution=Execution())
     assert errors_of(model, test).square().mean() < 0.25 * before and errors_of(model, test).shape == (len(test), 3)
     validation = at_plans_distance(pairs.of(parts.validation), SPEC)
     believed = errors_of(model, validation)
