@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV ?= .venv
 WORKERS ?= 2
 
-.PHONY: setup demo test lint type unit clean
+.PHONY: setup demo test lint type unit gpu clean
 .DELETE_ON_ERROR:
 
 setup: $(VENV)/.ready
@@ -28,6 +28,15 @@ type: setup
 # One torch thread per test process: more only fight for the same cores.
 unit: setup
 	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n $(WORKERS) --dist loadfile --cov --cov-report=term --durations=10
+
+# On a machine with a CUDA device: the tests that need one, and the tables of benchmarks/README.md that were made on one (about 5 minutes).
+gpu: setup
+	$(VENV)/bin/python -c "import sys, torch; sys.exit(None if torch.cuda.is_available() else 'make gpu: torch sees no CUDA device here.')"
+	$(VENV)/bin/python -m pytest -m gpu
+	$(VENV)/bin/python -m benchmarks.training --config paper --batch 256 --micro-batch 8 --quick --out runs/gpu/training
+	$(VENV)/bin/python -m benchmarks.latency --preset paper --part full --repeats 1 --compile --out runs/gpu/latency
+	$(VENV)/bin/python -m benchmarks.latency --preset paper --part batches,deadline --precision bf16 --compile --batches 1,4 --batch-samples 32 \
+	    --deadline-plans 20 --out runs/gpu/latency-batches
 
 clean:
 	rm -rf build dist runs .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage

@@ -44,7 +44,7 @@ ROOMS = {
     "report": PLAIN | {"video"},
     "checkup": PLAIN | {"logs", "report"},
     "energy": MODEL | {"controllers", "costs", "logs", "report", "robot", "rollout", "train"},
-    "train": MODEL | {"allocator", "controllers", "images", "rollout", "robot", "logs", "video", "corpus", "decoders", "report"},
+    "train": MODEL | {"allocator", "controllers", "images", "rollout", "robot", "logs", "video", "corpus", "decoders", "report", "views"},
     "views": {"costs", "motion"},
     "latent_planner": MODEL | {"controllers", "costs", "limits", "motion", "pace", "planner", "presets", "robot", "rollout", "search",
                                "views"},

@@ -16,6 +16,7 @@ from lamplan.errors import DataError, InputError
 from lamplan.lam import LatentActionModel
 from lamplan.logs import Episode, episodes_of, path_of
 from lamplan.robot import RobotSpec
+from lamplan.views import views
 
 HELD_OUT_SHARE = 0.1
 FEW = 10  # episodes: of fewer, the held-out ones are not divided
@@ -129,13 +130,19 @@ def open_episodes(logs: Sequence[Path], spec: RobotSpec) -> list[Episode]:
 
 @torch.no_grad()
 def encode_moments(episodes: Sequence[Episode], lam: LatentActionModel, spec: RobotSpec, batch: int = 64) -> Moments:
-    """Encodes the episodes' frames of the robot's camera, once."""
+    """Encodes the episodes' frames of the robot's camera, once: each episode in one of the views that a planner will read, by turns."""
     device = lam.encoder.pixel_mean.device
-    features = []
-    for episode in tqdm(episodes, desc=f"encode {spec.camera}", unit="episode", dynamic_ncols=True):
+    paths, features, begin = [path_of(episode, spec) for episode in episodes], torch.empty(0), 0
+    for number, episode in enumerate(tqdm(episodes, desc=f"encode {spec.camera}", unit="episode", dynamic_ncols=True)):
         images = torch.from_numpy(np.ascontiguousarray(episode.frames(spec.camera))).to(device)
-        features += [lam.encode(part).half() for part in images.split(batch)]
-    return Moments(torch.cat(features), [path_of(episode, spec) for episode in episodes])
+        for part in images.split(batch):
+            seen = views(part, spec.kind)
+            found = lam.encode(seen[number % len(seen)]).half()
+            if not begin:  # in one piece: what is collected and then joined takes twice the memory
+                features = found.new_empty(sum(map(len, paths)), *found.shape[1:])
+            features[begin : begin + len(found)] = found
+            begin += len(found)
+    return Moments(features, paths)
 
 
 def motion_pairs(moments: Moments, spec: RobotSpec, farthest: int) -> MotionPairs:
@@ -156,6 +163,9 @@ def motion_pairs(moments: Moments, spec: RobotSpec, farthest: int) -> MotionPair
 @torch.no_grad()
 def infer_pairs(pairs: MotionPairs, lam: LatentActionModel, batch: int = 64) -> InferredPairs:
     """The same pairs, with their latents."""
+    # In one piece: small results kept between large activations scatter memory, by gigabytes.
+    latents = torch.empty(len(pairs), lam.config.latent_dim, device=pairs.first.device)
     parts = torch.arange(len(pairs), device=pairs.first.device).split(batch)
-    latents = [lam.infer(*pairs.frames(rows)) for rows in tqdm(parts, desc="infer latents", unit="batch", dynamic_ncols=True)]
-    return InferredPairs(**{field.name: getattr(pairs, field.name) for field in fields(pairs)}, latents=torch.cat(latents))
+    for rows in tqdm(parts, desc="infer latents", unit="batch", dynamic_ncols=True):
+        latents[rows] = lam.infer(*pairs.frames(rows))
+    return InferredPairs(**{field.name: getattr(pairs, field.name) for field in fields(pairs)}, latents=latents)

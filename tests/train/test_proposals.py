@@ -20,6 +20,7 @@ from lamplan.robot import RobotSpec
 from lamplan.train.controller import scores
 from lamplan.train.labelled import FEW, InferredPairs, cross_splits, encode_moments, infer_pairs, motion_pairs, split
 from lamplan.train.verdict import Errors, held_out_errors, judge, measured
+from lamplan.views import views
 
 SPEC = RobotSpec.load(Path(__file__).parents[2] / "controllers" / "rover")
 
@@ -29,7 +30,7 @@ class Seer:
 
     def __init__(self, states: list[np.ndarray]) -> None:
         self.states = states
-        self.encoder = SimpleNamespace(pixel_mean=torch.zeros(1))
+        self.encoder, self.config = SimpleNamespace(pixel_mean=torch.zeros(1)), SimpleNamespace(latent_dim=3)
 
     def encode(self, images: Tensor) -> Tensor:
         return torch.stack([torch.from_numpy(self.states[e][t]).float()[None] for e, t in images[:, 0, 0, :2].tolist()])
@@ -205,3 +206,16 @@ def test_the_verdict_follows_its_rule(proposed: float, gain: tuple[float, float]
         return Row("", "", "", "", value, low, high, 9)
 
     assert judge(row(proposed, 0, 1), row(0.1, 0, 1), row(0, *gain), row(0, *seen))[0].startswith(verdict)
+
+
+@pytest.mark.parametrize(("robot", "count"), [("panda", 5), ("rover", 1)])
+def test_episodes_are_learned_from_in_the_views_that_are_planned_from(robot: str, count: int) -> None:
+    spec = RobotSpec.load(Path(__file__).parents[2] / "controllers" / robot)
+    pictures = np.random.default_rng(2).integers(0, 256, (7, 3, 16, 32, 3), np.uint8)
+    episodes = [Episode(np.zeros((3, spec.state_dim)), None, 4.0, (spec.camera,), f"episode {n}", lambda camera, at, n=n: pictures[n][at])
+                for n in range(7)]
+    lam = SimpleNamespace(encoder=SimpleNamespace(pixel_mean=torch.zeros(1)), encode=lambda images: images.flatten(1)[:, None])
+    moments = encode_moments(episodes, lam, spec, batch=2)  # type: ignore[arg-type]
+    for number, found in enumerate(moments.features.unflatten(0, (7, 3))):
+        seen = views(torch.from_numpy(pictures[number]), spec.kind)
+        assert len(seen) == count and torch.equal(found.flatten(1), seen[number % count].flatten(1).half()), number
