@@ -22,23 +22,23 @@ from lamplan.train.optimiser import OptimiserConfig
 
 def fit_regression(lam: LatentActionModel, pairs: MotionPairs, parts: Split, spec: RobotSpec, budget: Budget, run: Path, *,
                    batch: int, seed: int, optimiser: OptimiserConfig, execution: Execution) -> tuple[GoalRegression, Trained]:
-    """Smooth L1 on the displacement in units of its spread. Half of a batch are goals at the distance of a plan, half at any of `pairs`.
+    """Smooth L1 on the displacement in units of its spread. A third of a batch are goals at the distance of a plan, a third the nearest
+    tenth of `pairs`, among which a closed loop ends, and a third any of them.
 
     The weights kept are those with the least error at a plan's distance on the validation episodes, which also say its `gain`.
     """
     training, validation = pairs.of(parts.training), at_plans_distance(pairs.of(parts.validation), spec).at_most(512)
-    plans = at_plans_distance(training, spec)
+    plans, near = at_plans_distance(training, spec), nearest(training, spec)
     torch.manual_seed(seed)
     model = new_regression(lam, spec).to(pairs.features.device)
     model.scale.copy_(plans.moved.std(0, unbiased=False).clamp_min(1e-3))
 
     def draw(step: int, size: int) -> tuple[Tensor, ...]:
         rng = np.random.default_rng((seed, 7, step))
-        device = training.first.device
-        near, any_of = (torch.from_numpy(rng.integers(len(of), size=count)).to(device)
-                        for of, count in ((plans, size // 2), (training, size - size // 2)))
-        both = [torch.cat([a, b]) for a, b in zip(plans.frames(near), training.frames(any_of), strict=True)]
-        return *both, torch.cat([plans.moved[near], training.moved[any_of]])
+        drawn = [(of, torch.from_numpy(rng.integers(len(of), size=count)).to(training.first.device))
+                 for of, count in ((plans, size // 3), (near, size // 3), (training, size - 2 * (size // 3)))]
+        now, goal = (torch.cat(frames) for frames in zip(*(of.frames(rows) for of, rows in drawn), strict=True))
+        return now, goal, torch.cat([of.moved[rows] for of, rows in drawn])
 
     def loss(drawn: tuple[Tensor, Tensor, Tensor], step: int) -> tuple[Tensor, dict[str, Tensor]]:
         now, goal, moved = drawn
@@ -67,6 +67,12 @@ def at_plans_distance(pairs: MotionPairs, spec: RobotSpec) -> MotionPairs:
     """The pairs that lie a whole plan apart, or where episodes are shorter, the farthest ones up to there."""
     within = pairs.where(pairs.gap <= FARTHEST[spec.kind])
     return within.where(within.longest())
+
+
+def nearest(pairs: MotionPairs, spec: RobotSpec) -> MotionPairs:
+    """The tenth of the pairs (at least one) between which the robot moved least."""
+    way = pairs.moved[:, spec.position].norm(dim=1)
+    return pairs.where(way.argsort()[: -(-len(way) // 10)])
 
 
 @torch.inference_mode()

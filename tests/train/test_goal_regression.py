@@ -13,7 +13,7 @@ from lamplan.models.goal_regression import GoalRegression
 from lamplan.models.inverse_dynamics import InverseDynamicsConfig, InverseDynamicsModel
 from lamplan.rollout import LatentDynamics, Past
 from lamplan.train.distribution import Execution
-from lamplan.train.goal_regression import at_plans_distance, errors_of, fit_regression, gain_of
+from lamplan.train.goal_regression import at_plans_distance, errors_of, fit_regression, gain_of, nearest
 from lamplan.train.labelled import encode_moments, motion_pairs, split
 from lamplan.train.loop import Budget
 from lamplan.train.optimiser import OptimiserConfig
@@ -28,6 +28,15 @@ def test_a_plan_is_as_long_as_its_horizon_or_as_the_episode() -> None:
         pairs = motion_pairs(encode_moments(episodes, lam, SPEC), SPEC, 16)  # type: ignore[arg-type]
         assert int(pairs.gap.max()) == min(16, steps - 1)
         assert set(at_plans_distance(pairs, SPEC).gap.tolist()) == {expected}
+
+
+def test_the_nearest_pairs_are_those_between_which_the_robot_moved_least() -> None:
+    for count in (1, 3):
+        lam, episodes = world(count, 12)
+        pairs = motion_pairs(encode_moments(episodes, lam, SPEC), SPEC, 4)  # type: ignore[arg-type]
+        found, way = nearest(pairs, SPEC), pairs.moved[:, SPEC.position].norm(dim=1)
+        assert len(found) == -(-len(pairs) // 10)
+        assert found.moved[:, SPEC.position].norm(dim=1).max() == way.sort().values[len(found) - 1]
 
 
 def test_it_begins_as_the_inverse_dynamics_model_it_learns_and_keeps_what_was_best_on_other_episodes(tmp_path: Path) -> None:
