@@ -52,7 +52,7 @@ def main(argv: list[str] | None = None) -> None:
     lam = sources.lam
     place = sources.robot_folder, sources.checkpoint, lam, sources.robot
     regression = load_regression(*place).to(args.device) if {"regression", "guided"} & set(ways) else None
-    dynamics = LatentDynamics(lam, load_controller(*place).to(args.device), regression=regression)
+    dynamics = LatentDynamics(lam, load_controller(*place).to(args.device), args.precision, regression)
     for way in ways:
         for policy in policies(way, budgets, dynamics, sources):
             decision, seconds = decide_all(policy, windows, recorder, run.batch, run.seed)
@@ -79,7 +79,7 @@ def policies(way: str, budgets: list[tuple[int, int]], dynamics: LatentDynamics,
     robot = sources.robot
     if way == "zero":
         return [Constant(way, np.zeros(robot.action_dim), HORIZON)]
-    unguided = LatentDynamics(dynamics.lam, dynamics.controller)
+    unguided = LatentDynamics(dynamics.lam, dynamics.controller, dynamics.precision)
     if way == "proposal":
         return [Proposed(unguided, robot, HORIZON)]
     if way == "regression":

@@ -29,7 +29,7 @@ from lamplan.models.decoder import Decoder, has_decoder
 from lamplan.models.goal_regression import GoalRegression
 from lamplan.planner import Planner
 from lamplan.robot import RobotSpec
-from lamplan.rollout import Dynamics, LatentDynamics, WorldModelDynamics
+from lamplan.rollout import Dynamics, LatentDynamics, Precision, WorldModelDynamics
 from lamplan.search import CEM
 from lamplan.weights import module_fingerprint
 
@@ -70,10 +70,11 @@ class Sources:
     checkpoint_wild: Path | None
     baselines: Path | None
     device: str
+    precision: Precision = "fp32"  # of imagined frames
 
     @classmethod
     def from_arguments(cls, args: argparse.Namespace) -> Sources:
-        return cls(args.robot, args.checkpoint, args.checkpoint_wild, args.baselines, args.device)
+        return cls(args.robot, args.checkpoint, args.checkpoint_wild, args.baselines, args.device, args.precision)
 
     @cached_property
     def robot(self) -> RobotSpec:
@@ -167,16 +168,16 @@ class Contenders:
         return Planned(name, self._planner(name), self.shape, horizon)
 
     def _dynamics(self, name: str) -> WorldModelDynamics:
-        device, lam = self.sources.device, self.sources.lam
+        device, lam, precision = self.sources.device, self.sources.lam, self.sources.precision
         if name == "action_labelled":
             self._behaviour()
-            return ActionLabelledDynamics(lam, ActionLabelledWorldModel.load(self._baseline(ACTION_LABELLED)).to(device))
+            return ActionLabelledDynamics(lam, ActionLabelledWorldModel.load(self._baseline(ACTION_LABELLED)).to(device), precision)
         checkpoint = self.sources.checkpoint
         if name == "lam_wild" and self.sources.checkpoint_wild is not None:
             checkpoint = self.sources.checkpoint_wild
             lam = LatentActionModel.load(checkpoint).to(device)
         controller = load_controller(self.sources.robot_folder, checkpoint, lam, self.robot).to(device)
-        return LatentDynamics(lam, controller, regression=self._regression() if name in REGRESSING else None)
+        return LatentDynamics(lam, controller, precision, self._regression() if name in REGRESSING else None)
 
     def _regression(self) -> GoalRegression:
         sources = self.sources

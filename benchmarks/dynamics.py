@@ -9,7 +9,7 @@ from benchmarks.action_labelled import ActionLabelledWorldModel
 from benchmarks.shapes import Shape
 from lamplan.lam import LatentActionModel
 from lamplan.robot import RobotSpec
-from lamplan.rollout import Context, Dynamics, Past, Proposal, WorldModelDynamics
+from lamplan.rollout import Context, Dynamics, Past, Precision, Proposal, WorldModelDynamics
 
 
 class StandardisedActions:
@@ -28,8 +28,8 @@ class StandardisedActions:
 class ActionLabelledDynamics(WorldModelDynamics):
     """The action-labelled world model behind the LAM's encoder. It plans from the present frame alone."""
 
-    def __init__(self, lam: LatentActionModel, model: ActionLabelledWorldModel) -> None:
-        super().__init__(lam, model.world_model, StandardisedActions(model))
+    def __init__(self, lam: LatentActionModel, model: ActionLabelledWorldModel, precision: Precision = "fp32") -> None:
+        super().__init__(lam, model.world_model, StandardisedActions(model), precision)
 
 
 class Shaped:

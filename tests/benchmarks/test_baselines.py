@@ -5,6 +5,7 @@ import shutil
 from argparse import ArgumentTypeError
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ from lamplan.lam import LatentActionModel
 from lamplan.planner import Planner
 from lamplan.presets import PRESETS
 from lamplan.robot import RobotSpec
+from lamplan.rollout import Precision
 from lamplan.search import CEM
 from lamplan.train.labelled import split
 from tests import tiny
@@ -87,6 +89,17 @@ def test_the_default_row_plans_as_a_loaded_planner_does(trained: Sources, capsys
     assert Contenders(trained, 8, BUDGET, BUDGET).build([DEFAULT]) == []
     assert Contenders(trained, 8, BUDGET, BUDGET, StraightLine(), whole_plan=True).build([DEFAULT]) == []
     assert capsys.readouterr().out.count(f"row {DEFAULT} left out") == 2
+
+
+@pytest.mark.parametrize("name", ["lam_in_domain", "action_labelled"])
+def test_rows_are_imagined_in_the_precision_that_is_asked_for(trained: Sources, name: str) -> None:
+    images = np.random.default_rng(0).integers(0, 255, (2, 32, 32, 3), dtype=np.uint8)
+    predicted = []
+    for precision in get_args(Precision):
+        (policy,) = Contenders(replace(trained, precision=precision), 2, BUDGET, BUDGET).build([name])
+        assert isinstance(policy, Planned) and policy.planner.dynamics.precision == precision  # type: ignore[attr-defined]
+        predicted.append(policy.decide(Situation(images, images[::-1].copy(), 3, lambda b: None)).predicted)
+    assert predicted[0] is not None and np.abs(predicted[0] - predicted[1]).max() > 0
 
 
 def test_behaviour_mean_is_that_of_the_log(trained: Sources) -> None:
