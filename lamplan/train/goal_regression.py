@@ -25,7 +25,8 @@ def fit_regression(lam: LatentActionModel, pairs: MotionPairs, parts: Split, spe
     """Smooth L1 on the displacement in units of its spread. A third of a batch are goals at the distance of a plan, a third the nearest
     tenth of `pairs`, among which a closed loop ends, and a third any of them.
 
-    The weights kept are those with the least error at a plan's distance on the validation episodes, which also say its `gain`.
+    The weights kept are those with the least error, at a plan's distance, of what is believed on the validation episodes, which say its
+    `gain`.
     """
     training, validation = pairs.of(parts.training), at_plans_distance(pairs.of(parts.validation), spec).at_most(512)
     plans, near = at_plans_distance(training, spec), nearest(training, spec)
@@ -47,7 +48,9 @@ def fit_regression(lam: LatentActionModel, pairs: MotionPairs, parts: Split, spe
 
     @torch.inference_mode()
     def validate() -> dict[str, float]:
-        errors = errors_of(model, validation)
+        said = errors_of(model, validation) + validation.moved
+        # As it will be believed: what it cannot see (a gripper, say) it learns by heart, and would say when to stop.
+        errors = said * gain_of(said, validation.moved) - validation.moved
         return {"error": F.smooth_l1_loss(errors / model.scale, torch.zeros_like(errors)).item(),
                 "delta_m": errors[:, spec.position].norm(dim=1).mean().item(),
                 "still_m": validation.moved[:, spec.position].norm(dim=1).mean().item()}

@@ -22,7 +22,9 @@ HELD_OUT_SHARE = 0.1
 FEW = 10  # episodes: of fewer, the held-out ones are not divided
 FARTHEST = {"arm": 3, "mobile": 8}  # steps between here and a goal that proposals are made for: a plan's horizon
 FARTHEST_GOAL = {"arm": 12, "mobile": 16}  # steps that a goal of the closed loop may be away: what a goal regression learns from
-VALIDATE_EVERY, PATIENCE = 50, 20  # steps; validations without a better one, after which a fit ends
+VALIDATE_EVERY = 50  # steps
+PATIENCE = 60
+"""Validations without a better one after which a fit ends. Many: the best come at the end, when the learning rate has fallen."""
 
 
 @dataclass(frozen=True)
