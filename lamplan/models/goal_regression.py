@@ -7,9 +7,6 @@ from torch import Tensor, nn
 
 from lamplan.models.inverse_dynamics import InverseDynamicsConfig, InverseDynamicsModel
 
-LEAST = 0.02
-"""Share of the spread around which is searched where nothing is seen at all; not zero, for a search divides by it."""
-
 
 class GoalRegression(nn.Module):
     """An inverse dynamics model whose output is the robot's own motion instead of a latent's parameters.
@@ -48,6 +45,6 @@ class GoalRegression(nn.Module):
         right, which is the square of the gain.
 
         What two pictures do not tell this network, an angle of the hand or a gripper, the encoder's features hardly show either: a search
-        that moved it as freely as the rest would follow noise, and let go of what the hand holds.
+        that moved it at all would follow noise, and let go of what the hand holds.
         """
-        return self.spread * self.gain.square().clamp(min=LEAST)
+        return self.spread * self.gain.square()

@@ -80,6 +80,13 @@ def draw(mean: Tensor, std: Tensor, space: SearchSpace, noise: Tensor) -> Tensor
     return space.inside(candidates)
 
 
+def spreads_away(actions: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+    """Mean square distance (B, N) of candidates (B, N, H, A) from a beginning (B, H, A) in units of its std; what is not searched, where
+    that is zero, does not count."""
+    unit = torch.where(std > 0, std, torch.inf)[:, None]
+    return ((actions - mean[:, None]) / unit).square().mean((-1, -2))
+
+
 def judged(cost: Cost, actions: Tensor) -> Tensor:
     """Costs (B, N) of actions (B, N, H, A); what is not finite becomes infinite."""
     return ranked(cost(actions))

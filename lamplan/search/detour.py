@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import torch
 
-from lamplan.search.base import Cost, SearchSpace, beginning, draw, pick
+from lamplan.search.base import Cost, SearchSpace, beginning, draw, pick, spreads_away
 
 TRIED = 512
 FAR = 3.0
@@ -24,5 +24,5 @@ def detour(wish: Cost, space: SearchSpace, generator: torch.Generator) -> Search
     mean, std = beginning(space)
     noise = FAR * torch.randn(len(mean), TRIED - 1, *mean.shape[1:], generator=generator, device=mean.device)
     tried = draw(mean, std, space, noise)
-    costs = torch.nan_to_num(wish(tried), nan=torch.inf) + NEAR * ((tried - mean[:, None]) / std[:, None]).square().mean((-1, -2))
+    costs = torch.nan_to_num(wish(tried), nan=torch.inf) + NEAR * spreads_away(tried, mean, std)
     return replace(space, mean=pick(tried, costs.argmin(dim=1, keepdim=True))[:, 0])

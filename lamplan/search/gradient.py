@@ -22,6 +22,7 @@ from lamplan.search.base import (
     judged,
     never,
     ranked,
+    spreads_away,
 )
 
 
@@ -50,7 +51,7 @@ class Gradient:
         noise = torch.randn(len(mean), self.samples - 1, *mean.shape[1:], generator=generator, device=mean.device)
 
         def pulled(actions: Tensor) -> Tensor:
-            return cost(actions) + self.pull * ((actions - mean[:, None]) / std[:, None]).square().mean((-1, -2))
+            return cost(actions) + self.pull * spreads_away(actions, mean, std)
 
         return descend(pulled if self.pull else cost, draw(mean, std, space, noise), space, std, self.rate, self.iterations, enough)
 

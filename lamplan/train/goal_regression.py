@@ -19,6 +19,9 @@ from lamplan.train.labelled import FARTHEST, PATIENCE, VALIDATE_EVERY, MotionPai
 from lamplan.train.loop import Budget, Trained, train
 from lamplan.train.optimiser import OptimiserConfig
 
+WORTH = 0.05
+"""Share of a motion's mean square that must be told for its number to be believed at all. Less is chance, which would open a gripper."""
+
 
 def fit_regression(lam: LatentActionModel, pairs: MotionPairs, parts: Split, spec: RobotSpec, budget: Budget, run: Path, *,
                    batch: int, seed: int, optimiser: OptimiserConfig, execution: Execution) -> tuple[GoalRegression, Trained]:
@@ -62,8 +65,11 @@ def fit_regression(lam: LatentActionModel, pairs: MotionPairs, parts: Split, spe
 
 
 def gain_of(said: Tensor, moved: Tensor) -> Tensor:
-    """By which factor (A) between 0 and 1 what is said (N, A) comes nearest to the motion (N, A), by least squares."""
-    return ((said * moved).sum(0) / said.square().sum(0).clamp_min(1e-12)).clamp(0.0, 1.0)
+    """By which factor (A) between 0 and 1 what is said (N, A) comes nearest to the motion (N, A), by least squares; 0 where even so it
+    tells less than WORTH of it."""
+    gain = ((said * moved).sum(0) / said.square().sum(0).clamp_min(1e-12)).clamp(0.0, 1.0)
+    left = (gain * said - moved).square().sum(0) / moved.square().sum(0).clamp_min(1e-12)
+    return gain * (left <= 1 - WORTH)
 
 
 def at_plans_distance(pairs: MotionPairs, spec: RobotSpec) -> MotionPairs:

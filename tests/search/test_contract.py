@@ -128,6 +128,18 @@ def test_horizon_one_and_a_single_episode_have_the_right_shapes(search: Search) 
     assert found.actions.shape == (1, 1, 2) and found.cost.shape == (1,) and found.curve.shape[1:] == (1,)
 
 
+@every_method
+@pytest.mark.parametrize("begin", [0.0, -0.4])
+def test_what_has_no_spread_stays_where_the_search_begins(search: Search, begin: float) -> None:
+    begun, target = torch.tensor([0.0, begin]), torch.tensor([0.4, 0.3])
+    if isinstance(search, Gradient):
+        search = dataclasses.replace(search, pull=0.01)
+    where = SearchSpace(box(LOW, HIGH), begun.expand(2, 3, 2), torch.tensor([0.5, 0.0]))
+    found = search.minimise(lambda actions: (actions - target).square().sum((2, 3)), where, seed()).actions
+    torch.testing.assert_close(found[..., 1], torch.full((2, 3), begin), atol=1e-6 * abs(begin), rtol=0)
+    torch.testing.assert_close(found[..., 0], torch.full((2, 3), 0.4), atol=0.05, rtol=0)
+
+
 def test_a_cost_without_gradient_is_refused_by_the_gradient() -> None:
     with pytest.raises(InputError, match="no gradient"):
         Gradient().minimise(lambda actions: actions.detach().square().sum((2, 3)), space(1), seed())

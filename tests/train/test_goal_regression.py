@@ -70,13 +70,16 @@ def test_what_says_nothing_of_the_motion_is_not_believed() -> None:
     noise = torch.randn(4000, 3, generator=rng)
     gain = gain_of(torch.stack([moved[:, 0], moved[:, 1] + noise[:, 1], -moved[:, 2]], dim=1), moved)
     torch.testing.assert_close(gain, torch.tensor([1.0, 0.5, 0.0]), atol=0.05, rtol=0)
+    # A whisper that is right, but of a fiftieth of the motion: its best factor is 1, and it is still not worth moving for.
+    assert gain_of(0.1 * (0.1 * moved + noise * 0.7), moved).eq(0).all()
+    assert gain_of(0.5 * (0.5 * moved + noise * 0.5), moved).gt(0).all()
 
 
-def test_a_search_looks_least_far_where_least_is_believed() -> None:
+def test_a_search_looks_least_far_where_least_is_believed_and_nowhere_where_nothing_is() -> None:
     model = GoalRegression(SMALL, 3, 1, 3)
     model.spread.copy_(torch.tensor([0.1, 0.2, 0.4]))
     model.gain.copy_(torch.tensor([1.0, 0.5, 0.0]))
-    torch.testing.assert_close(model.reach, torch.tensor([0.1, 0.05, 0.008]))
+    torch.testing.assert_close(model.reach, torch.tensor([0.1, 0.05, 0.0]))
     from_pictures = SimpleNamespace(regression=model)
     proposal = LatentDynamics.propose(from_pictures, Past(torch.zeros(2, 1, 3), None), torch.ones(2, 1, 3))  # type: ignore[arg-type]
     assert torch.equal(proposal.spread, model.reach) and proposal.displacement.shape == (2, 3)
