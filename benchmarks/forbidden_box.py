@@ -12,7 +12,7 @@ from torch import Tensor
 from benchmarks.policies import Constraint
 
 PENALTY = 100.0  # per point inside; feature costs are of order one, so any candidate outside wins
-POINTS_PER_STEP = 5
+POINTS = 20  # of a motion, along which a striding planner goes up to a quarter of a metre: about a centimetre apart
 MARGIN_M = 0.01  # kept from the box by the planner, since an executed step misses the commanded one by some millimetres
 
 
@@ -47,7 +47,7 @@ class Boxes:
 
             ends = near(start) + actions[..., :3].cumsum(dim=2)
             begins = torch.cat([near(start).expand_as(ends[:, :, :1]), ends[:, :, :-1]], dim=2)
-            share = torch.linspace(1 / POINTS_PER_STEP, 1, POINTS_PER_STEP, dtype=actions.dtype, device=actions.device)[:, None]
+            share = torch.linspace(1 / POINTS, 1, POINTS, dtype=actions.dtype, device=actions.device)[:, None]
             points = (begins[..., None, :] + share * (ends - begins)[..., None, :]).flatten(2, 3)
             return PENALTY * _inside(points, near(low), near(high)).sum(dim=-1).to(actions.dtype)
 
