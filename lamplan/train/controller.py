@@ -102,7 +102,9 @@ def fit(logs: Sequence[Path], robot: Path, checkpoint: Path, *, budget: Budget, 
         write_card(folder, f"Controller of {spec.name} for", {
             "Logs": {log.name: f"{len(open_log(log))} episodes" for log in logs} | {"camera": camera} | _shares(whole, folds),
             "Latent action model": {"checkpoint": fingerprint(checkpoint)},
-            "Held-out episodes": found[camera].facts()}, fitted.done)
+            "Held-out episodes": found[camera].facts(),
+            "Believed of what the goal regression says (1 all, 0 nothing: left as it is)": dict(
+                zip(spec.names, (f"{gain:.2f}" for gain in fitted.regression.gain.tolist()), strict=True))}, fitted.done)
     return found
 
 

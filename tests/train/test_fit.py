@@ -59,6 +59,9 @@ def test_few_episodes_are_enough_and_the_card_says_what_came_of_them(episodes: i
     card = (robot / "tiny" / "README.md").read_text()
     assert found.verdict in card and "delta_xy proposed (m)" in card and "the rule: usable:" in card
     assert "delta_xy goal regression (m)" in card and "Training: goal regression" in card
+    lam, spec = LatentActionModel.load(checkpoint), RobotSpec.load(robot)
+    believed = load_regression(robot, checkpoint, lam, spec).gain.tolist()
+    assert all(f"- {name}: {gain:.2f}\n" in card for name, gain in zip(spec.names, believed, strict=True))
     assert all(np.isfinite([row.value, row.ci_low, row.ci_high]).all() for row in found.rows)
     assert "measured on: " + ("the same" if episodes == 2 else "1 others") in card
     plan = Planner.load(checkpoint, robot).plan(*np.zeros((2, 32, 32, 3), np.uint8))
