@@ -29,7 +29,7 @@ type: setup
 unit: setup
 	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n $(WORKERS) --dist loadfile --cov --cov-report=term --durations=10
 
-# On a machine with a CUDA device: the tests that need one, and the tables of benchmarks/README.md that were made on one (about 5 minutes).
+# On a machine with a CUDA device: the tests that need one, and the tables of benchmarks/README.md that were made on one.
 gpu: setup
 	$(VENV)/bin/python -c "import sys, torch; sys.exit(None if torch.cuda.is_available() else 'make gpu: torch sees no CUDA device here.')"
 	$(VENV)/bin/python -m pytest -m gpu

@@ -20,12 +20,18 @@ of another motion, and nothing was gained."""
 
 def views(images: Tensor, kind: Kind) -> Tensor:
     """(V, ..., H, W, 3) of images (..., H, W, 3) from a robot's camera: as they are, then shifted, the edges repeated."""
+    return torch.stack([view(images, kind, number) for number in range(len(DIRECTIONS[kind]))])
+
+
+def view(images: Tensor, kind: Kind, number: int) -> Tensor:
+    """One of the `views` (..., H, W, 3); numbers beyond the last begin again."""
     height, width = images.shape[-3:-1]
+    down, right = DIRECTIONS[kind][number % len(DIRECTIONS[kind])]
 
     def along(length: int, direction: int) -> Tensor:
         return (torch.arange(length, device=images.device) + direction * round(SHIFT * length)).clamp(0, length - 1)
 
-    return torch.stack([images[..., along(height, y)[:, None], along(width, x), :] for y, x in DIRECTIONS[kind]])
+    return images[..., along(height, down)[:, None], along(width, right), :]
 
 
 @dataclass(frozen=True)

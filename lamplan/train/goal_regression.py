@@ -49,18 +49,21 @@ def fit_regression(lam: LatentActionModel, pairs: MotionPairs, parts: Split, spe
         value = F.smooth_l1_loss(model(now, goal) / model.scale, moved / model.scale)
         return value, {"smooth_l1": value}
 
+    def said() -> Tensor:
+        return errors_of(model, validation) + validation.moved
+
     @torch.inference_mode()
     def validate() -> dict[str, float]:
-        said = errors_of(model, validation) + validation.moved
+        displacements = said()
         # As it will be believed: what it cannot see (a gripper, say) it learns by heart, and would say when to stop.
-        errors = said * gain_of(said, validation.moved) - validation.moved
+        errors = displacements * gain_of(displacements, validation.moved) - validation.moved
         return {"error": F.smooth_l1_loss(errors / model.scale, torch.zeros_like(errors)).item(),
                 "delta_m": errors[:, spec.position].norm(dim=1).mean().item(),
                 "still_m": validation.moved[:, spec.position].norm(dim=1).mean().item()}
 
     done = train(model, draw, loss, budget, run, batch=batch, title=f"goal regression {spec.name} {spec.camera}", config=optimiser,
                  seed=seed, validate=validate, validate_every=VALIDATE_EVERY, patience=Patience("error", PATIENCE), execution=execution)
-    model.gain.copy_(gain_of(errors_of(model.eval(), validation) + validation.moved, validation.moved))
+    model.eval().gain.copy_(gain_of(said(), validation.moved))
     return model, done
 
 

@@ -16,7 +16,7 @@ from lamplan.errors import DataError, InputError
 from lamplan.lam import LatentActionModel
 from lamplan.logs import Episode, episodes_of, path_of
 from lamplan.robot import RobotSpec
-from lamplan.views import views
+from lamplan.views import view
 
 HELD_OUT_SHARE = 0.1
 FEW = 10  # episodes: of fewer, the held-out ones are not divided
@@ -138,8 +138,7 @@ def encode_moments(episodes: Sequence[Episode], lam: LatentActionModel, spec: Ro
     for number, episode in enumerate(tqdm(episodes, desc=f"encode {spec.camera}", unit="episode", dynamic_ncols=True)):
         images = torch.from_numpy(np.ascontiguousarray(episode.frames(spec.camera))).to(device)
         for part in images.split(batch):
-            seen = views(part, spec.kind)
-            found = lam.encode(seen[number % len(seen)]).half()
+            found = lam.encode(view(part, spec.kind, number)).half()
             if not begin:  # in one piece: what is collected and then joined takes twice the memory
                 features = found.new_empty(sum(map(len, paths)), *found.shape[1:])
             features[begin : begin + len(found)] = found

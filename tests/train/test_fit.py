@@ -115,6 +115,7 @@ def test_every_camera_gets_a_controller_of_its_own(checkpoint: Path, tmp_path: P
     picture = np.zeros((32, 32, 3), np.uint8)
     plans = [Planner.load(checkpoint, robot, camera=camera).plan({"front_image": picture, "side_image": picture + 90}, picture)
              for camera in (None, "front_image", "side_image")]
+    assert np.array_equal(plans[0].actions, plans[1].actions)
     assert np.array_equal(plans[0].predicted, plans[1].predicted) and not np.array_equal(plans[0].predicted, plans[2].predicted)
     assert LatentPlanner.load(checkpoint, robot, camera="side_image").robot.camera == "side_image"
     with pytest.raises(InputError, match=r"no camera 'roof_image'; .* names front_image, side_image"):
