@@ -50,6 +50,8 @@ def _parser() -> argparse.ArgumentParser:
     start = pretrain.add_mutually_exclusive_group()
     start.add_argument("--from", dest="start", type=Path, help="go on from this checkpoint, its frozen encoder included")
     start.add_argument("--encoder-from", type=Path, help="take only the frozen encoder of this checkpoint")
+    start.add_argument("--latents-from", type=Path, help="keep encoder, inverse dynamics and bottleneck of this checkpoint, and with them "
+                       "the controllers; only the recipe's world model learns")
     start.add_argument("--encoder-only", action="store_true", help="train only the encoder, for other runs' --encoder-from")
     start.add_argument("--encoder-weights", help="weights of a released encoder that the recipe names: a .pt file or a Hugging Face folder")
     pretrain.add_argument("--cache", type=Path, help="where frames, features and indices of shards are kept (default: OUT/run/cache)")
@@ -130,8 +132,8 @@ def _pretrain(options: argparse.Namespace) -> None:
     run = options.out / "run"
     with _training(options, run) as resources:
         pretrain(config, options.data, options.out, budget=_chosen_budget(options, config.steps, 30.0), in_domain=options.in_domain,
-                 share=options.share, start=options.start, encoder_from=options.encoder_from, encoder_only=options.encoder_only,
-                 cache=options.cache, **resources)
+                 share=options.share, start=options.start, encoder_from=options.encoder_from, latents_from=options.latents_from,
+                 encoder_only=options.encoder_only, cache=options.cache, **resources)
         if resources["world"].leads:
             print(f"wrote {options.out}; curves: tensorboard --logdir {run}")
 

@@ -1,5 +1,5 @@
-"""What was fitted to a robot's logs, on disk: `controllers/ROBOT/CHECKPOINT/` holds its controller, bound to the latent action model that
-it was fitted to, and its goal regression, bound to that model's encoder."""
+"""What was fitted to a robot's logs, on disk: `controllers/ROBOT/CHECKPOINT/` holds its controller, bound to the latents that it was
+fitted to, and its goal regression, bound to the encoder that it reads."""
 
 from __future__ import annotations
 
@@ -42,10 +42,16 @@ def controller_folder(robot: str | Path, checkpoint: str | Path, spec: RobotSpec
     return folder if spec.camera == spec.cameras[0] else folder / spec.camera
 
 
-def save_controller(controller: Controller, config: ControllerConfig, robot: str | Path, checkpoint: str | Path, spec: RobotSpec) -> Path:
+def latents_fingerprint(lam: LatentActionModel) -> str:
+    """Short hash of all that makes a latent action: a world model that is trained anew on the same latents keeps their controllers."""
+    return module_fingerprint(lam.encoder, lam.inverse_dynamics, lam.bottleneck)
+
+
+def save_controller(controller: Controller, config: ControllerConfig, robot: str | Path, checkpoint: str | Path, lam: LatentActionModel,
+                    spec: RobotSpec) -> Path:
     """Writes the controller beside its robot's description and returns its folder."""
     folder = controller_folder(robot, checkpoint, spec)
-    save_folder(folder, KIND, {"controller": asdict(config), "checkpoint": fingerprint(checkpoint)} | _meaning(spec), controller)
+    save_folder(folder, KIND, {"controller": asdict(config), "latents": latents_fingerprint(lam)} | _meaning(spec), controller)
     return folder
 
 
@@ -59,8 +65,9 @@ def load_controller(robot: str | Path, checkpoint: str | Path, lam: LatentAction
                               f"'{spec.camera}' (looked in {folder}): fit one with {again}.")
     fields = read_config(folder, KIND)
     config = build(ControllerConfig, fields.get("controller"), folder)
-    if fields.get("checkpoint") != fingerprint(checkpoint):
-        raise CheckpointError(f"the controller in {folder} was fitted to other weights than those in {checkpoint}: fit it again with "
+    # Older ones name the whole model, its world model included.
+    if fields.get("latents") != latents_fingerprint(lam) and fields.get("checkpoint") != fingerprint(checkpoint):
+        raise CheckpointError(f"the controller in {folder} was fitted to other latents than those of {checkpoint}: fit it again with "
                               f"{again}.")
     _check_meaning(fields, spec, f"the controller in {folder}", again)
     controller = new_controller(config, lam, spec)

@@ -102,17 +102,17 @@ def check_tensors(tensors: dict[str, Tensor], module: nn.Module, where: str | Pa
             raise CheckpointError(f"{where}: {name} has shape {tuple(tensor.shape)}, expected {tuple(expected[name].shape)}.")
 
 
-def module_fingerprint(module: nn.Module) -> str:
-    """Short hash of a module's weights: features, and models that read them, name their encoder by it."""
+def module_fingerprint(*modules: nn.Module) -> str:
+    """Short hash of the weights of modules: features, and models that read them, name their encoder by it."""
     digest = hashlib.sha256()
-    for name, tensor in module.state_dict().items():
+    for name, tensor in (entry for module in modules for entry in module.state_dict().items()):
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()[:16]
 
 
 def fingerprint(folder: str | Path) -> str:
-    """Short hash of a folder's weights: a controller names the latent action model that it was fitted to by it."""
+    """Short hash of a folder's weights."""
     path = Path(folder) / MAIN.weights
     if not path.is_file():
         raise CheckpointError(f"no {path.name} in {folder}: the folder is incomplete, fetch or write it again.")

@@ -5,6 +5,7 @@ Shapes: B batch, L tokens, D width, T frames, P patches of a frame (L = T·P), h
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -91,11 +92,25 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: Seen | None) -> Tensor:
         return by_frames(q, k, v, mask)
     if not by_products(q, k.shape[2]):
         return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+    if mask is None and not torch.is_grad_enabled():
+        weights = exponentials(q, k)
+        return weights @ v / weights.sum(-1, keepdim=True)
     rows = [x.flatten(0, 1) for x in (q, k, v)]
     scores = torch.baddbmm(q.new_zeros(()), rows[0], rows[1].transpose(1, 2), beta=0, alpha=q.shape[-1] ** -0.5)
     if mask is not None:
         scores = scores.masked_fill(~mask, -torch.inf)
     return (scores.softmax(dim=-1) @ rows[2]).unflatten(0, q.shape[:2])
+
+
+FARTHEST = 100.0
+"""Scores, as powers of two, beyond which all count alike in `exponentials`: their sum stays finite and above zero."""
+
+
+def exponentials(q: Tensor, k: Tensor) -> Tensor:
+    """What queries (..., L, d) give to keys (..., K, d) before a sum makes shares of it. To look for the largest score first, as a softmax
+    does, takes longer than this on a CPU."""
+    scaled = q * (q.shape[-1] ** -0.5 / math.log(2))
+    return (scaled @ k.transpose(-1, -2)).clamp_(-FARTHEST, FARTHEST).exp2_()
 
 
 def by_products(q: Tensor, keys: int) -> bool:
@@ -107,7 +122,7 @@ def attend_also(q_BhLd: Tensor, own: KeyValue, shared: KeyValue) -> Tensor:
     """Attention (B, h, L, d) to own keys and values (B, h, K, d) and to those (B / N, h, M, d) that every N rows share, without a copy.
 
     Each part is attended to by itself; the two answers are weighed by their sums of exponentials, which is exact. Where the scores are
-    at hand anyway, one softmax over those of both parts says the same.
+    at hand anyway, one sum over those of both parts says the same.
     """
     groups, length = len(shared[0]), q_BhLd.shape[2]
 
@@ -118,10 +133,9 @@ def attend_also(q_BhLd: Tensor, own: KeyValue, shared: KeyValue) -> Tensor:
         return x.unflatten(2, (-1, length)).transpose(1, 2).flatten(0, 1)
 
     if by_products(q_BhLd, own[0].shape[2] + shared[0].shape[2]):
-        q = q_BhLd * q_BhLd.shape[-1] ** -0.5
-        scores = torch.cat([apart(joined(q) @ shared[0].transpose(-1, -2)), q @ own[0].transpose(-1, -2)], dim=-1)
-        there, here = scores.softmax(dim=-1).split([shared[0].shape[2], own[0].shape[2]], dim=-1)
-        return apart(joined(there) @ shared[1]) + here @ own[1]
+        there, here = exponentials(joined(q_BhLd), shared[0]), exponentials(q_BhLd, own[0])
+        total = apart(there.sum(-1, keepdim=True)) + here.sum(-1, keepdim=True)
+        return (apart(there @ shared[1]) + here @ own[1]) / total
     there, there_sum = _attend(joined(q_BhLd), *shared)
     here, here_sum = _attend(q_BhLd, *own)
     share = torch.sigmoid(apart(there_sum[..., None]) - here_sum[..., None]).to(here.dtype)

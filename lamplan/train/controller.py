@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lamplan.controllers import new_controller, save_controller, save_regression
+from lamplan.controllers import latents_fingerprint, new_controller, save_controller, save_regression
 from lamplan.lam import LatentActionModel
 from lamplan.logs import open_log
 from lamplan.models.controller import Controller, ControllerConfig
@@ -39,7 +39,6 @@ from lamplan.train.labelled import (
 from lamplan.train.loop import Budget, Trained, train
 from lamplan.train.optimiser import OptimiserConfig
 from lamplan.train.verdict import Errors, Measured, held_out_errors, measured
-from lamplan.weights import fingerprint
 
 STILL = 0.05
 """Share of its range by which an action is divided where the log hardly moves: a first motion is then no outlier of thousands."""
@@ -97,11 +96,11 @@ def fit(logs: Sequence[Path], robot: Path, checkpoint: Path, *, budget: Budget, 
         fitted.controller.proposal_spread.copy_(spread_of(together.proposal))
         fitted.regression.spread.copy_(spread_of(together.regression))
         found[camera] = measured(together, spec, seed)
-        folder = save_controller(fitted.controller.eval(), recipe.controller, robot, checkpoint, spec)
+        folder = save_controller(fitted.controller.eval(), recipe.controller, robot, checkpoint, lam, spec)
         save_regression(fitted.regression, lam, folder, spec)
         write_card(folder, f"Controller of {spec.name} for", {
             "Logs": {log.name: f"{len(open_log(log))} episodes" for log in logs} | {"camera": camera} | _shares(whole, folds),
-            "Latent action model": {"checkpoint": fingerprint(checkpoint)},
+            "Latent action model": {"latents": latents_fingerprint(lam)},
             "Held-out episodes": found[camera].facts(),
             "Believed of what the goal regression says (1 all, 0 nothing: left as it is)": dict(
                 zip(spec.names, (f"{gain:.2f}" for gain in fitted.regression.gain.tolist()), strict=True))}, fitted.done)

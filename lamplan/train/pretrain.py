@@ -30,13 +30,15 @@ from lamplan.train.loop import Budget, Trained, train
 
 
 def pretrain(config: PretrainConfig, data: list[Path], out: Path, *, budget: Budget, in_domain: list[Path] | None = None,
-             share: float = 0.5, start: Path | None = None, encoder_from: Path | None = None, encoder_only: bool = False,
-             cache: Path | None = None, device: str = "cpu", precision: Precision = "fp32", world: World = ALONE,
+             share: float = 0.5, start: Path | None = None, encoder_from: Path | None = None, latents_from: Path | None = None,
+             encoder_only: bool = False, cache: Path | None = None, device: str = "cpu", precision: Precision = "fp32", world: World = ALONE,
              stream: Streaming | None = None) -> LatentActionModel:
     """Trains encoder and latent action model on folders, lists or shards of video and writes the checkpoint `out`.
 
     `in_domain` folders are mixed in by `share` of the clips. `start` goes on from a whole checkpoint (its sizes replace
-    those of the recipe, its encoder stays as it is unless it learns jointly); `encoder_from` takes only the encoder; `encoder_only` spends
+    those of the recipe, its encoder stays as it is unless it learns jointly); `encoder_from` takes only the encoder; `latents_from` takes
+    encoder, inverse dynamics and bottleneck, which stay as they are, and trains the recipe's world model on their latents: what was
+    fitted to them stays valid; `encoder_only` spends
     the whole budget on the encoder and leaves the rest untrained, for other runs to take it from. A recipe with encoder weights trains no
     encoder: it is read, standardised on the video, and saved with the rest, so that a checkpoint loads without the file. With a table
     `[joint]` in the recipe the encoder, wherever it comes from, then goes on learning with the rest, from frames. `out/run` keeps state
@@ -47,11 +49,16 @@ def pretrain(config: PretrainConfig, data: list[Path], out: Path, *, budget: Bud
     if not 0 < share < 1:
         raise InputError(f"the in-domain share must lie between 0 and 1, found {share}.")
     run, cache = out / "run", cache or out / "run" / "cache"
-    source = start or encoder_from
+    source = start or encoder_from or latents_from
     loaded = None if source is None else LatentActionModel.load(source)
     if loaded is not None:
-        lam = replace(loaded.config, max_stride=config.lam.max_stride) if start else replace(config.lam, encoder=loaded.config.encoder)
+        kept = loaded.config
+        lam = replace(kept, max_stride=config.lam.max_stride) if start else replace(config.lam, encoder=kept.encoder)
+        if latents_from:
+            lam = replace(lam, inverse_dynamics=kept.inverse_dynamics, bottleneck=kept.bottleneck)
         config = replace(config, lam=lam)
+    if latents_from and config.joint is not None:
+        raise InputError(f"the latents of {latents_from} are of its encoder as it is: a recipe with a table [joint] would change it.")
     foreign = loaded is None and (config.encoder_name or config.encoder_weights)
     if foreign and (encoder_only or not config.encoder_weights):
         raise InputError(f"the recipe's encoder {config.encoder_name or ''} is read from weights, not trained: give them as `weights` in "
@@ -84,6 +91,10 @@ def pretrain(config: PretrainConfig, data: list[Path], out: Path, *, budget: Bud
     model.encoder.eval().requires_grad_(False)
     if start is not None and loaded is not None:
         model.load_state_dict(loaded.state_dict())
+    if latents_from is not None and loaded is not None:
+        for part, known in ((model.inverse_dynamics, loaded.inverse_dynamics), (model.bottleneck, loaded.bottleneck)):
+            part.load_state_dict(known.state_dict())
+            part.eval().requires_grad_(False)
 
     recipe = asdict(config) | {"lam": config.lam.as_dict()}
     if encoder_only:

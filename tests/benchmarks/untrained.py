@@ -35,6 +35,6 @@ def checkpoint_and_robot(folder: Path, robot: str, change: Callable[[str], str] 
     (home / "robot.toml").write_text(change((ROOT / "controllers" / robot / "robot.toml").read_text()))
     config = ControllerConfig(24, 1, 2)
     spec = RobotSpec.load(home)
-    where = save_controller(new_controller(config, lam, spec), config, home, folder / "checkpoint", spec)
+    where = save_controller(new_controller(config, lam, spec), config, home, folder / "checkpoint", lam, spec)
     save_regression(new_regression(lam, spec), lam, where, spec)
     return home

@@ -14,11 +14,14 @@ import torch
 
 from lamplan import CheckpointError, DataError, LatentActionModel, Planner, RobotSpec
 from lamplan.cli import main
+from lamplan.controllers import latents_fingerprint
 from lamplan.errors import InputError, LamplanError
+from lamplan.latents import DiscreteConfig
 from lamplan.train import loop
 from lamplan.train.config import load_config
 from lamplan.train.controller import fit
 from lamplan.train.data import ClipStore, Sampler, frame_store
+from lamplan.train.joint import JointConfig
 from lamplan.train.loop import Budget
 from lamplan.train.optimiser import OptimiserConfig, Optimisers, learning_rate
 from lamplan.train.pretrain import pretrain
@@ -108,6 +111,31 @@ def test_going_on_from_a_checkpoint_keeps_its_encoder_and_moves_the_rest(
     after = pretrain(config, [data], tmp_path / "on", budget=Budget(steps=3), start=checkpoint, in_domain=[data], share=0.3)
     assert torch.equal(before.encoder.patches.weight, after.encoder.patches.weight)
     assert not torch.equal(before.world_model.embed.weight, after.world_model.embed.weight)
+
+
+def test_another_world_model_learns_on_latents_that_stay_as_they_are(data: Path, recipe: Path, checkpoint: Path, tmp_path: Path) -> None:
+    config = load_config(str(recipe))
+    wider = replace(config, lam=replace(config.lam, world_model=replace(config.lam.world_model, width=48, depth=1)))
+    out = tmp_path / "wider"
+    after = pretrain(wider, [data], out, budget=Budget(steps=200), latents_from=checkpoint)
+    assert latents_fingerprint(LatentActionModel.load(out)) == latents_fingerprint(LatentActionModel.load(checkpoint))
+    assert after.config.world_model.width == 48
+    last = {key: validation(out / "run" / "lam", f"val/videos/{key}")[-1] for key in ("inferred", "shuffled", "copy")}
+    assert last["inferred"] < min(last["shuffled"], last["copy"])
+
+
+def test_a_codebook_that_stays_counts_no_words(data: Path, recipe: Path, tmp_path: Path) -> None:
+    config = load_config(str(recipe))
+    config = replace(config, lam=replace(config.lam, bottleneck=DiscreteConfig(dim=8, codebook=16, codes=2, reset_after=1)))
+    first = pretrain(config, [data], tmp_path / "first", budget=Budget(steps=3))
+    after = pretrain(config, [data], tmp_path / "after", budget=Budget(steps=3), latents_from=tmp_path / "first")
+    assert latents_fingerprint(after) == latents_fingerprint(first)
+
+
+def test_latents_do_not_stay_where_their_encoder_learns(data: Path, recipe: Path, checkpoint: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"table \[joint\]"):
+        pretrain(replace(load_config(str(recipe)), joint=JointConfig()), [data], tmp_path / "on", budget=Budget(steps=1),
+                 latents_from=checkpoint)
 
 
 def test_half_precision_rollouts_and_both_targets_train(data: Path, recipe: Path, tmp_path: Path) -> None:
@@ -226,7 +254,10 @@ def test_fitting_a_controller_and_planning_with_it(checkpoint: Path, tmp_path: P
     other = LatentActionModel.load(checkpoint)
     other.world_model.embed.weight.data += 1
     other.save(tmp_path / checkpoint.name)
-    with pytest.raises(CheckpointError, match="fitted to other weights"):
+    Planner.load(tmp_path / checkpoint.name, robot)  # the latents are what they were
+    other.inverse_dynamics.embed.weight.data += 1
+    other.save(tmp_path / checkpoint.name)
+    with pytest.raises(CheckpointError, match="fitted to other latents"):
         Planner.load(tmp_path / checkpoint.name, robot)
     (tmp_path / "empty").mkdir()
     (tmp_path / "empty" / "robot.toml").write_bytes(ROBOT.read_bytes())
