@@ -31,18 +31,18 @@ from lamplan.train.loop import Budget, Trained, train
 
 def pretrain(config: PretrainConfig, data: list[Path], out: Path, *, budget: Budget, in_domain: list[Path] | None = None,
              share: float = 0.5, start: Path | None = None, encoder_from: Path | None = None, latents_from: Path | None = None,
-             encoder_only: bool = False, cache: Path | None = None, device: str = "cpu", precision: Precision = "fp32", world: World = ALONE,
-             stream: Streaming | None = None) -> LatentActionModel:
+             encoder_only: bool = False, cache: Path | None = None, device: str = "cpu", precision: Precision = "fp32",
+             world: World = ALONE, stream: Streaming | None = None) -> LatentActionModel:
     """Trains encoder and latent action model on folders, lists or shards of video and writes the checkpoint `out`.
 
     `in_domain` folders are mixed in by `share` of the clips. `start` goes on from a whole checkpoint (its sizes replace
     those of the recipe, its encoder stays as it is unless it learns jointly); `encoder_from` takes only the encoder; `latents_from` takes
-    encoder, inverse dynamics and bottleneck, which stay as they are, and trains the recipe's world model on their latents: what was
-    fitted to them stays valid; `encoder_only` spends
-    the whole budget on the encoder and leaves the rest untrained, for other runs to take it from. A recipe with encoder weights trains no
-    encoder: it is read, standardised on the video, and saved with the rest, so that a checkpoint loads without the file. With a table
-    `[joint]` in the recipe the encoder, wherever it comes from, then goes on learning with the rest, from frames. `out/run` keeps state
-    and curves, from which a killed run goes on. `device` is torch's name of it; on an accelerator the clips lie in its memory.
+    encoder, inverse dynamics and bottleneck, which stay as they are, and trains the recipe's world model on their latents, so that what
+    was fitted to them stays valid; `encoder_only` spends the whole budget on the encoder and leaves the rest untrained, for other runs to
+    take it from. A recipe with encoder weights trains no encoder: it is read, standardised on the video, and saved with the rest, so that a
+    checkpoint loads without the file. With a table `[joint]` in the recipe the encoder, wherever it comes from, then goes on learning with
+    the rest, from frames. `out/run` keeps state and curves, from which a killed run goes on. `device` is torch's name of it; on an
+    accelerator the clips lie in its memory.
     The processes of `world` share every batch, and the folders. Frames and features are made once and kept under `cache`; with `stream`
     they are made when they are needed and not kept.
     """
