@@ -20,12 +20,11 @@ from benchmarks.encoded_logs import EncodedEpisode, as_the_controller, encode_lo
 from benchmarks.options import guarded, positive_int
 from lamplan.lam import LatentActionModel
 from lamplan.robot import RobotSpec
-from lamplan.train.config import load_config
+from lamplan.train.config import PretrainConfig, load_config
 from lamplan.train.distribution import Execution, Precision
 from lamplan.train.loop import Budget, train
 from lamplan.weights import module_fingerprint
 
-RECIPE = "wild-small"  # of the latent action model; the action-labelled one is trained by it
 VALIDATION_BATCHES = 8
 ACTION_LABELLED, BEHAVIOUR = "action_labelled", "behaviour.json"
 
@@ -36,6 +35,8 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--robot", type=Path, required=True, help="folder with the robot's robot.toml")
     parser.add_argument("--checkpoint", type=Path, required=True, help="the LAM whose encoder and size are used")
     parser.add_argument("--out", type=Path, required=True, help="folder for the trained baselines; a killed run goes on from it")
+    parser.add_argument("--config", default="wild-small", help="the recipe that the LAM's world model was trained by: a shipped one's name "
+                        "or a TOML file (default: wild-small)")
     parser.add_argument("--steps", type=positive_int, default=5000,
                         help="steps of the action-labelled world model: as many as the LAM had (default: 5000)")
     parser.add_argument("--clip-frames", type=positive_int, default=4, help="frames per clip of the action-labelled world model")
@@ -48,8 +49,8 @@ def main(argv: list[str] | None = None) -> None:
     lam = LatentActionModel.load(args.checkpoint).to(args.device)
     training, held_out = as_the_controller(encode_logs(args.log, robot, lam, args.device))
     write_behaviour(args.out, robot, training, module_fingerprint(lam.encoder))
-    train_action_labelled(training, held_out, robot, lam, Budget(steps=args.steps), args.out / ACTION_LABELLED, args.clip_frames,
-                          args.seed, args.device, args.precision)
+    train_action_labelled(training, held_out, robot, lam, load_config(args.config), Budget(steps=args.steps), args.out / ACTION_LABELLED,
+                          args.clip_frames, args.seed, args.device, args.precision)
     print(f"baselines written to {args.out}")
 
 
@@ -64,10 +65,9 @@ def write_behaviour(out: Path, robot: RobotSpec, episodes: list[EncodedEpisode],
 
 
 def train_action_labelled(training: list[EncodedEpisode], held_out: list[EncodedEpisode], robot: RobotSpec, lam: LatentActionModel,
-                          budget: Budget, out: Path, frames: int, seed: int, device: str,
+                          recipe: PretrainConfig, budget: Budget, out: Path, frames: int, seed: int, device: str,
                           precision: Precision) -> ActionLabelledWorldModel:
-    """L1 under teacher forcing and over rollouts, in the shares, batches and at the learning rate of the LAM's own recipe."""
-    recipe = load_config(RECIPE)
+    """L1 under teacher forcing and over rollouts, in the shares and batches and by the optimiser of the LAM's own recipe."""
     torch.manual_seed(seed)
     model = ActionLabelledWorldModel.like(lam, robot.action_dim).to(device)
     actions = torch.cat([episode.actions for episode in training])
