@@ -99,7 +99,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--checkpoint", type=Path, default=Path("checkpoints/wild-small"))
     parser.add_argument("--held-out", action="store_true", help="of each folder only the clips that training on it leaves out")
     parser.add_argument("--clips", type=positive_int, default=24, help="clips of a folder at most, spread over it")
-    parser.add_argument("--lpips", action="store_true", help="measure LPIPS too (needs the packages lpips and torchvision)")
+    parser.add_argument("--lpips", action="store_true", help="measure LPIPS too (its weights: python -m lamplan.train.lpips_weights)")
     parser.add_argument("--seed", type=int, default=0, help="of the bootstrap")
     parser.add_argument("--cache", type=Path, default=Path("runs/cache"))
     parser.add_argument("--out", type=Path, required=True, help="folder for results.json, plots, videos and report.html")

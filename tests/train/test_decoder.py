@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import csv
-import sys
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 import torch
-from torch import Tensor, nn
+from safetensors.torch import save_file
+from torch import nn
 
 from lamplan import InputError, LatentActionModel
 from lamplan.cli import main
 from lamplan.models.decoder import Decoder
+from lamplan.models.lpips import LPIPS
 from lamplan.train.config import load_config, load_decoder_recipe
 from lamplan.train.data import frame_store
+from lamplan.train.lpips_weights import weights_file
 from lamplan.train.optimiser import OptimiserConfig
-from lamplan.train.perceptual import lpips_distance
 from tests import tiny
 
 RECIPE = """
@@ -79,35 +79,30 @@ def test_a_decoder_learns_to_show_what_was_seen_and_leaves_the_model_alone(
     assert "wrote the decoder into" in capsys.readouterr().out
 
 
-class Apart(nn.Module):
-    """Stands in for LPIPS: the distance of two images is their mean squared difference; it counts how often it was asked."""
-
-    asked = 0
-
-    def forward(self, one: Tensor, other: Tensor) -> Tensor:
-        Apart.asked += 1
-        assert one.shape[1] == 3 and other.min() >= -1 and other.max() <= 1 and other.min() < -0.1
-        return (one - other).square().mean((1, 2, 3), keepdim=True)
-
-
-def test_lpips_is_used_where_it_is_there_and_missed_with_a_sentence(
+def test_lpips_is_used_where_its_weights_are_and_missed_with_a_sentence(
         tmp_path: Path, checkpoint: Path, data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setitem(sys.modules, "lpips", None)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     assert decoder(tmp_path, checkpoint, data, 2, "perceptual = 1.0") == 2
-    assert "LPIPS needs the packages lpips and torchvision" in capsys.readouterr().err
+    assert "LPIPS needs its weights" in capsys.readouterr().err
 
-    package = ModuleType("lpips")
-    package.LPIPS = lambda net, verbose: Apart()  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "lpips", package)
+    torch.manual_seed(0)
+    untrained = LPIPS()
+    for head in untrained.heads:
+        nn.init.constant_(head, 0.1)
+    weights_file().parent.mkdir(parents=True)
+    save_file(untrained.state_dict(), weights_file())
+    seen: list[torch.Tensor] = []
+    compare = LPIPS.forward
+
+    def spied(self: LPIPS, one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+        seen.append(torch.stack([one.detach(), other.detach()]))
+        return compare(self, one, other)
+
+    monkeypatch.setattr(LPIPS, "forward", spied)
     assert decoder(tmp_path, checkpoint, data, 20, "perceptual = 1.0") == 0
-    assert Apart.asked == 20 and 0 < last(tmp_path / "run")["train/lpips"] < 4
-
-    def without_weights(net: str, verbose: bool) -> nn.Module:
-        raise OSError("no route to host")
-
-    package.LPIPS = without_weights  # type: ignore[attr-defined]
-    with pytest.raises(InputError, match="no weights of its backbone"):
-        lpips_distance("cpu")
+    assert len(seen) == 20 and 0 < last(tmp_path / "run")["train/lpips"] < 4
+    true = seen[0][1]
+    assert true.shape[1] == 3 and -1 <= true.min() < -0.1 and true.max() <= 1
 
 
 def test_recipes() -> None:
