@@ -19,9 +19,10 @@ from benchmarks.action_labelled import ActionLabelledWorldModel
 from benchmarks.encoded_logs import EncodedEpisode, as_the_controller, encode_logs, sample_clips
 from benchmarks.options import guarded, positive_int
 from lamplan.lam import LatentActionModel
+from lamplan.precision import PRECISIONS, Precision
 from lamplan.robot import RobotSpec
 from lamplan.train.config import PretrainConfig, load_config
-from lamplan.train.distribution import Execution, Precision
+from lamplan.train.distribution import Execution
 from lamplan.train.loop import Budget, train
 from lamplan.weights import module_fingerprint
 
@@ -42,7 +43,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--clip-frames", type=positive_int, default=4, help="frames per clip of the action-labelled world model")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--precision", choices=["fp32", "bf16"], default="fp32", help="of the matrix products in training (default: fp32)")
+    parser.add_argument("--precision", choices=PRECISIONS, default="fp32", help="of the matrix products in training (default: fp32)")
     args = parser.parse_args(argv)
 
     robot = RobotSpec.load(args.robot)

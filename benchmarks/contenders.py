@@ -28,8 +28,9 @@ from lamplan.latent_planner import LatentPlanner
 from lamplan.models.decoder import Decoder, has_decoder
 from lamplan.models.goal_regression import GoalRegression
 from lamplan.planner import Planner
+from lamplan.precision import Precision
 from lamplan.robot import RobotSpec
-from lamplan.rollout import Dynamics, LatentDynamics, Precision, WorldModelDynamics
+from lamplan.rollout import Dynamics, LatentDynamics, WorldModelDynamics
 from lamplan.search import CEM
 from lamplan.weights import module_fingerprint
 

@@ -8,8 +8,9 @@ from torch import Tensor
 from benchmarks.action_labelled import ActionLabelledWorldModel
 from benchmarks.shapes import Shape
 from lamplan.lam import LatentActionModel
+from lamplan.precision import Precision
 from lamplan.robot import RobotSpec
-from lamplan.rollout import Context, Dynamics, Past, Precision, Proposal, WorldModelDynamics
+from lamplan.rollout import Context, Dynamics, Past, Proposal, WorldModelDynamics
 
 
 class StandardisedActions:

@@ -31,13 +31,13 @@ from lamplan.models.encoder import EncoderConfig
 from lamplan.models.inverse_dynamics import InverseDynamicsConfig
 from lamplan.models.world_model import WorldModelConfig
 from lamplan.planner import Planner
+from lamplan.precision import Precision
 from lamplan.presets import preset, resized
 from lamplan.report import Results
 from lamplan.report.results import describe_device
 from lamplan.robot import RobotSpec
 from lamplan.rollout import LatentDynamics
 from lamplan.search import CEM
-from lamplan.train.distribution import Precision
 from lamplan.train.flops import matrix_rate, operations
 from lamplan.train.timing import Seconds, timed
 from lamplan.views import Views

@@ -6,12 +6,11 @@ import argparse
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import get_args
 
 import torch
 
 from lamplan.errors import InputError, LamplanError
-from lamplan.rollout import Precision
+from lamplan.precision import PRECISIONS
 
 FIRST_HELD_OUT_SEED = 1_000_000  # training data are recorded from seeds below
 
@@ -55,7 +54,7 @@ def benchmark_parser(name: str, description: str, robot: str, rows: tuple[str, .
     parser.add_argument("--rows", default=",".join(rows), help=f"comma-separated, of: {', '.join(rows)}")
     parser.add_argument("--batch", type=positive_int, default=4, help="episodes planned at once")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--precision", choices=get_args(Precision), default="fp32", help="of imagined frames")
+    parser.add_argument("--precision", choices=PRECISIONS, default="fp32", help="of imagined frames")
     return parser
 
 

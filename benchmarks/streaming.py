@@ -23,8 +23,8 @@ from lamplan.lam import LatentActionModel
 from lamplan.models.encoder import Encoder
 from lamplan.models.streaming import CAUSAL_FRAMES, stream_features
 from lamplan.models.vjepa2 import ENCODERS, encoder_config
+from lamplan.precision import PRECISIONS, Precision
 from lamplan.report.results import Results, describe_device
-from lamplan.train.distribution import Precision
 from lamplan.train.timing import now
 from lamplan.video import stream_clip, write_video
 
@@ -70,7 +70,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--frames", type=positive_int, help="encode only so many of its frames, from the beginning")
     parser.add_argument("--fps", type=float, default=4.0)
     parser.add_argument("--chunk", type=positive_int, default=CAUSAL_FRAMES, help="frames encoded at once (default: 16)")
-    parser.add_argument("--precision", choices=["fp32", "bf16"], default="fp32")
+    parser.add_argument("--precision", choices=PRECISIONS, default="fp32")
     add_timing_options(parser)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")

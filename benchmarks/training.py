@@ -32,11 +32,12 @@ from benchmarks.run import Run
 from lamplan.errors import InputError
 from lamplan.lam import LatentActionModel
 from lamplan.models.compiled import compile_blocks
+from lamplan.precision import PRECISIONS, Precision, usual
 from lamplan.report import Results
 from lamplan.report.results import describe_device
 from lamplan.train.batches import Ahead
 from lamplan.train.config import PretrainConfig, load_config
-from lamplan.train.distribution import Execution, Precision, Spread
+from lamplan.train.distribution import Execution, Spread
 from lamplan.train.features import clip_features
 from lamplan.train.flops import matrix_rate, operations, training_operations
 from lamplan.train.loop import Budget, train
@@ -182,7 +183,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--micro-batch", type=positive_int, help="clips computed at once (default: the recipe's)")
     parser.add_argument("--recompute", action=argparse.BooleanOptionalAction, help="activations again in the backward pass instead of kept "
                         "(default: the recipe's)")
-    parser.add_argument("--precision", choices=["fp32", "bf16"], help="of matrix products (default: bf16 on a GPU, else fp32)")
+    parser.add_argument("--precision", choices=PRECISIONS, help="of matrix products (default: bf16 on a GPU, else fp32)")
     parser.add_argument("--episodes", type=positive_int, default=20, help="steps to measure (default: 20)")
     parser.add_argument("--quick", action="store_true", help=f"{QUICK.measured} steps, after {QUICK.warm_up}")
     parser.add_argument("--seed", type=int, default=0)
@@ -204,8 +205,7 @@ def main(argv: list[str] | None = None) -> None:
         add_counted(results, name, Trial(config, Execution(), device), args.assumed_rate * 1e12, recipe_clips)
         Run(results, args.out, 1).finish()
         return
-    precision: Precision = "fp32" if device.type == "cpu" else "bf16"
-    precision = args.precision or precision
+    precision: Precision = args.precision or usual(device.type)
     execution = Execution(precision, compile=config.compile,
                           recompute=config.recompute if args.recompute is None else args.recompute)
     steps = QUICK if args.quick else Steps(3, args.episodes, 10)

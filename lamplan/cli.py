@@ -15,11 +15,11 @@ import torch
 from lamplan import __version__
 from lamplan.commands import check
 from lamplan.errors import InputError, LamplanError
+from lamplan.precision import PRECISIONS, usual
 from lamplan.presets import Proposals
 from lamplan.robot import robot_folder
 
 if TYPE_CHECKING:
-    from lamplan.train.distribution import Precision
     from lamplan.train.loop import Budget
 
 
@@ -94,7 +94,7 @@ def _parser() -> argparse.ArgumentParser:
                       "regression's motion; realtime: over latent actions; paper: CEM, 300 samples x 15 iterations x 3 steps)")
     for name in ("samples", "iterations", "horizon"):
         plan.add_argument(f"--{name}", type=int, help="instead of that search's own")
-    plan.add_argument("--precision", choices=["fp32", "bf16"], default="fp32", help="of imagined frames (default: fp32)")
+    plan.add_argument("--precision", choices=PRECISIONS, default="fp32", help="of imagined frames (default: fp32)")
     plan.add_argument("--seed", type=int, default=0)
     plan.add_argument("--proposals", choices=get_args(Proposals), help="where to begin the search: at the robot's prior, where the inverse "
                       "dynamics model sees the goal, or where the goal regression does (default: as the search's name says)")
@@ -112,7 +112,7 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--threads", type=int, help="CPU threads (default: torch's choice)")
     for command in (pretrain, decoder, fit):
         command.add_argument("--device", help="torch's name of the device to train on (default: cuda if there is one, else cpu)")
-        command.add_argument("--precision", choices=["fp32", "bf16"], help="of matrix products (default: bf16 on a GPU, else fp32)")
+        command.add_argument("--precision", choices=PRECISIONS, help="of matrix products (default: bf16 on a GPU, else fp32)")
     return parser
 
 
@@ -169,7 +169,7 @@ def _training(options: argparse.Namespace, run: Path) -> Iterator[dict[str, Any]
     with joined(_device(options)) as (world, device):
         log = run / (SKIPPED if world.leads else f"rank{world.rank}-{SKIPPED}")
         with Streaming(log, options.workers) if options.stream else nullcontext() as stream:
-            yield {"device": device, "precision": _precision(options, device), "world": world, "stream": stream}
+            yield {"device": device, "precision": options.precision or usual(device), "world": world, "stream": stream}
         if stream:
             print(stream.skipped)
 
@@ -189,7 +189,7 @@ def _fit(options: argparse.Namespace) -> None:
     run = options.out or Path("runs") / f"fit-{robot.name}-{options.checkpoint.resolve().name}"
     device = _device(options)
     found = fit(options.logs, robot, options.checkpoint, budget=budget, run=run, seed=options.seed, folds=options.folds, device=device,
-                precision=_precision(options, device))
+                precision=options.precision or usual(device))
     for camera, worth in found.items():
         print(f"{robot.name} through {camera}, on {worth.episodes} held-out episodes:\n{worth}")
 
@@ -223,10 +223,6 @@ def _plan(options: argparse.Namespace) -> None:
             imagined = Decoder.load(options.checkpoint).decode(torch.from_numpy(plan.predicted)[None])[0].numpy()
             pictures |= {f"imagined, step {step}": image for step, image in enumerate(imagined, start=1)}
         plan.plot(options.plot, pictures | {f"goal {number}" if len(goals) > 1 else "goal": goal for number, goal in enumerate(goals, 1)})
-
-
-def _precision(options: argparse.Namespace, device: str) -> Precision:
-    return options.precision or ("fp32" if device == "cpu" else "bf16")
 
 
 def _device(options: argparse.Namespace) -> str:

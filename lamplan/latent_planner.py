@@ -16,9 +16,10 @@ from lamplan.models.controller import Controller
 from lamplan.motion import between, composed
 from lamplan.pace import most_in_flight
 from lamplan.planner import Constraint, Planner, check_stride
+from lamplan.precision import Precision
 from lamplan.presets import Preset
 from lamplan.robot import RobotSpec
-from lamplan.rollout import Context, Past, Precision, WorldModelDynamics
+from lamplan.rollout import Context, Past, WorldModelDynamics
 from lamplan.search import Found, Search, SearchSpace, box
 from lamplan.views import Views
 

@@ -19,10 +19,11 @@ from lamplan.errors import InputError
 from lamplan.lam import LatentActionModel
 from lamplan.limits import Limits
 from lamplan.pace import Deadline, Pace, most_in_flight
+from lamplan.precision import Precision
 from lamplan.presets import Preset, Proposals, chosen
 from lamplan.ranks import split_over_ranks
 from lamplan.robot import RobotSpec
-from lamplan.rollout import Dynamics, LatentDynamics, Past, Precision, costs_of
+from lamplan.rollout import Dynamics, LatentDynamics, Past, costs_of
 from lamplan.search import Found, Search, SearchSpace
 from lamplan.search.detour import detour
 from lamplan.views import Views, views

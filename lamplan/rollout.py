@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -21,10 +21,10 @@ from lamplan.models.controller import Controller
 from lamplan.models.goal_regression import GoalRegression
 from lamplan.models.plain import is_plain
 from lamplan.models.world_model import Memory, WorldModel
+from lamplan.precision import Precision
 
-Precision = Literal["fp32", "bf16"]
-"""What imagining is computed in: weights and whatever passes between them. Encoder, proposals, distances and search stay in fp32."""
 DTYPES: dict[str, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16}
+"""What imagining is computed in: weights and whatever passes between them. Encoder, proposals, distances and search stay in fp32."""
 
 FEW_BYTES = 2**29
 """Candidates that take less memory than this, by `candidate_bytes`, leave a GPU waiting for their kernels to be started: of ViT-L 8 over

@@ -12,11 +12,12 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 # What each room of the library may import, beside itself. `logs` know no model, `models` no file format, `search` neither.
 PLAIN = {"errors", "motion", "robot"}
-MODEL = {"errors", "weights", "latents", "models", "lam"}
+MODEL = {"errors", "weights", "latents", "models", "lam", "precision"}
 ROOMS = {
     "errors": set(),
     "allocator": set(),
     "arrays": set(),
+    "precision": set(),
     "rotations": {"arrays"},
     "motion": {"arrays", "rotations"},
     "robot": {"arrays", "errors", "motion"},
@@ -29,7 +30,7 @@ ROOMS = {
     "shards": {"errors", "files", "video", "corpus", "decoders"},
     "images": {"errors"},
     "latents": {"errors"},
-    "models": {"errors", "weights", "latents"},
+    "models": {"errors", "weights", "latents", "precision"},
     "lam": {"errors", "weights", "latents", "models"},
     "controllers": MODEL | {"robot"},
     "search": {"errors"},

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from itertools import islice
-from typing import Literal
 
 import numpy as np
 import torch
@@ -17,13 +16,14 @@ from torch import Tensor
 
 from lamplan.errors import InputError
 from lamplan.models.encoder import Encoder
+from lamplan.precision import Precision
 
 CAUSAL_FRAMES = 16
 """The paper's clip: how far frame-causal attention reaches by default."""
 
 
 def stream_features(encoder: Encoder, frames: Iterable[np.ndarray], chunk: int = CAUSAL_FRAMES,
-                    precision: Literal["fp32", "bf16"] = "fp32") -> Iterator[Tensor]:
+                    precision: Precision = "fp32") -> Iterator[Tensor]:
     """Standardised features (S, P, D), fp32 on the encoder's device, of a video's uint8 frames (H, W, 3), chunk after chunk.
 
     `frames` is read `chunk` at a time. In the encoder's mode `causal` a chunk is also the window within which a step sees the ones

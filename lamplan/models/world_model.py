@@ -16,8 +16,8 @@ KeysValues = list[tuple[Tensor, Tensor]]
 
 @dataclass(frozen=True)
 class WorldModelConfig:
-    width: int = 128
-    depth: int = 5
+    width: int = 256
+    depth: int = 2
     heads: int = 4
     context: int = 3  # frames that a prediction sees, the present one included; also the longest window of training
     max_frames: int = 16  # longest past plus horizon

@@ -16,10 +16,11 @@ from lamplan.lam import LatentActionModel
 from lamplan.logs import open_log
 from lamplan.models.controller import Controller, ControllerConfig
 from lamplan.models.goal_regression import GoalRegression
+from lamplan.precision import Precision
 from lamplan.robot import RobotSpec
 from lamplan.train.best import Patience
 from lamplan.train.card import write_card
-from lamplan.train.distribution import Execution, Precision
+from lamplan.train.distribution import Execution
 from lamplan.train.goal_regression import fit_regression
 from lamplan.train.labelled import (
     FARTHEST,

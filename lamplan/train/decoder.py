@@ -15,11 +15,12 @@ from torch.nn import functional as F
 from lamplan.lam import LatentActionModel
 from lamplan.models.decoder import Decoder
 from lamplan.models.encoder import Encoder
+from lamplan.precision import Precision
 from lamplan.train.card import write_section
 from lamplan.train.clips import Source, Streaming, new_sampler
 from lamplan.train.config import DecoderRecipe
 from lamplan.train.data import frame_store
-from lamplan.train.distribution import ALONE, Execution, Precision, World, whole_state
+from lamplan.train.distribution import ALONE, Execution, World, whole_state
 from lamplan.train.features import clip_features
 from lamplan.train.loop import Budget, Trained, train
 from lamplan.train.perceptual import lpips_distance

@@ -25,8 +25,8 @@ from torch.utils.checkpoint import checkpoint
 
 from lamplan.latents import Bottleneck
 from lamplan.models.compiled import blocks_of, compile_blocks
+from lamplan.precision import Precision
 
-Precision = Literal["fp32", "bf16"]
 PATIENCE = timedelta(days=2)  # for the others while the first process decodes and encodes
 
 

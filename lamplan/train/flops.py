@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
 
 from lamplan.models.plain import plainly
-from lamplan.train.distribution import Precision
+from lamplan.precision import Precision
 from lamplan.train.timing import timed
 
 Shape = tuple[int, ...]

@@ -18,11 +18,12 @@ from lamplan.lam import LatentActionModel, Price
 from lamplan.models.compiled import compile_blocks
 from lamplan.models.encoder import Encoder
 from lamplan.models.masked import MaskedPrediction
+from lamplan.precision import Precision
 from lamplan.train.card import write_card
 from lamplan.train.clips import Source, Streaming, new_sampler
 from lamplan.train.config import PretrainConfig
 from lamplan.train.data import ClipStore, feature_store, frame_store
-from lamplan.train.distribution import ALONE, Execution, Precision, World, whole_state
+from lamplan.train.distribution import ALONE, Execution, World, whole_state
 from lamplan.train.features import clip_features
 from lamplan.train.flops import training_flops
 from lamplan.train.joint import JointModel, collapse, kept_state
