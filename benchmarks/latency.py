@@ -31,7 +31,7 @@ from lamplan.models.encoder import EncoderConfig
 from lamplan.models.inverse_dynamics import InverseDynamicsConfig
 from lamplan.models.world_model import WorldModelConfig
 from lamplan.planner import Planner
-from lamplan.precision import Precision
+from lamplan.precision import PRECISIONS, Precision
 from lamplan.presets import preset, resized
 from lamplan.report import Results
 from lamplan.report.results import describe_device
@@ -70,7 +70,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--deadline-plans", type=positive_int, default=100)
     parser.add_argument("--soak", type=positive_int, default=10_000, help="plans of the default mode in a row, of the part `soak`; "
                         "with the same --out it goes on where it was stopped")
-    parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32", help="of all parts but `full`, which shows both")
+    parser.add_argument("--precision", choices=PRECISIONS, default="fp32", help="of all parts but `full`, which shows both")
     parser.add_argument("--compile", action="store_true", help="imagine in bf16 with compiled blocks (pays on a GPU)")
     add_timing_options(parser)
     parser.add_argument("--seed", type=int, default=0)
@@ -91,16 +91,16 @@ def main(argv: list[str] | None = None) -> None:
                             search=f"{search.samples} x {search.iterations} x H{search.horizon}", precision=args.precision,
                             **({"note": args.note} if args.note else {}))
     run = Run(results, args.out, 1)
-    precisions: tuple[Precision, ...] = ("fp32", "bf16")
-    rates = {name: matrix_rate(torch.device(args.device), name, seconds=1.0) for name in precisions}
+    rates = {name: matrix_rate(torch.device(args.device), name, seconds=1.0) for name in PRECISIONS}
     for name, rate in rates.items():
         results.add(f"matrix product, {name}", "machine", "rate", "TFLOP/s", np.array([rate / 1e12]))
     if "full" in parts:
         full({"fp32": exact, "bf16": fast}, robot, search, native(rates), args.repeats, run)
     if "batches" in parts:
         few = replace(search, samples=args.batch_samples, iterations=3, elites=min(10, args.batch_samples))
-        ways = {f"{few.samples} x {few.iterations}": Planner(dynamics, robot, few), "guided": guided(dynamics, robot)}
-        batches(ways, dynamics.lam, [int(b) for b in args.batches.split(",")], run)
+        sampled, sizes = f"{few.samples} x {few.iterations}", [int(b) for b in args.batches.split(",")]
+        batches({sampled: Planner(dynamics, robot, few), "guided": guided(dynamics, robot)}, dynamics.lam, sizes, run,
+                {sampled: plan_flops(exact, robot, few) / rates[args.precision]})
     if "deadline" in parts:
         deadline(dynamics, robot, search, args.deadline, args.deadline_plans, run)
     if "soak" in parts:
@@ -227,8 +227,9 @@ def plan_flops(dynamics: LatentDynamics, robot: RobotSpec, search: CEM, seen: in
     return sum(counts.values()) / few * (search.samples * search.iterations + 2)
 
 
-def batches(ways: dict[str, Planner], lam: LatentActionModel, sizes: list[int], run: Run) -> None:
-    """Plans a second, on the clock and in processor time, where several episodes go through together."""
+def batches(ways: dict[str, Planner], lam: LatentActionModel, sizes: list[int], run: Run, least: dict[str, float]) -> None:
+    """Plans a second, on the clock and in processor time, where several episodes go through together; and how near a way comes to the
+    seconds that a plan of its own would take `least`, at the rate of large matrix products."""
     of = task("several episodes", run)
     for way, planner in ways.items():
         for episodes in sizes:
@@ -239,6 +240,8 @@ def batches(ways: dict[str, Planner], lam: LatentActionModel, sizes: list[int], 
             for metric, kind in (("plans_per_second", "wall"), ("busy_plans_per_second", "busy")):
                 seconds = np.array([getattr(each, kind) for each in several])
                 run.results.add(row, of, metric, "1/s", episodes / seconds)
+            if way in least:
+                run.results.add(row, of, "share of the matrix rate", "1", episodes * least[way] / np.array([each.busy for each in several]))
     run.keep()
 
 

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.latency import Reference, native, plan_flops
+from benchmarks.latency import Reference, batches, native, plan_flops
 from benchmarks.prefix_dynamics import PrefixDynamics
+from benchmarks.run import Run
 from lamplan.controllers import new_controller
 from lamplan.lam import LAMConfig, LatentActionModel
 from lamplan.latents import NoisyConfig
@@ -18,6 +19,7 @@ from lamplan.models.encoder import EncoderConfig
 from lamplan.models.inverse_dynamics import InverseDynamicsConfig
 from lamplan.models.world_model import WorldModelConfig
 from lamplan.planner import Planner
+from lamplan.report import Results
 from lamplan.robot import RobotSpec
 from lamplan.rollout import LatentDynamics
 from lamplan.search import CEM
@@ -70,6 +72,14 @@ def test_the_reference_imagines_the_same_after_a_longer_past(dynamics: LatentDyn
     with torch.no_grad():
         torch.testing.assert_close(dynamics.rollout(dynamics.start(frames), actions), reference.rollout(reference.start(frames), actions),
                                    rtol=1e-4, atol=1e-4)
+
+
+def test_several_at_once_say_how_near_they_come_to_the_rate(dynamics: LatentDynamics, tmp_path: Path) -> None:
+    run = Run(Results.begin("latency", 0, "cpu", [], preset="wild-small"), tmp_path, 1)
+    batches({"4 x 1": Planner(dynamics, PANDA, CEM(4, 1, 2, 1))}, dynamics.lam, [1, 2], run, {"4 x 1": 1e-6})
+    plans, shares = (run.results.find("several episodes", metric) for metric in ("busy_plans_per_second", "share of the matrix rate"))
+    assert [row.name for row in shares] == [row.name for row in plans] == ["4 x 1, 1 at once", "4 x 1, 2 at once"]
+    assert [row.value for row in shares] == pytest.approx([row.value * 1e-6 for row in plans])
 
 
 def test_flops_grow_with_the_budget(dynamics: LatentDynamics) -> None:
