@@ -221,7 +221,7 @@ class LatentDynamics(WorldModelDynamics):
         if self.regression is not None:
             return Proposal(self.regression(past.present, goal), self.regression.reach)
         z = self.lam.infer(past.present, goal)
-        return Proposal(self.controller.actions(past.present, z[:, None])[:, 0], self.controller.proposal_spread)
+        return Proposal(self.controller.actions(past.present, z[:, None])[:, 0], self.controller.reach)
 
 
 def rounded(part: Any, dtype: torch.dtype) -> Any:

@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -73,10 +74,11 @@ def build(cls: type[Config], fields: Any, where: str | Path) -> Config:
     return cls(**fields)
 
 
-def load_weights(folder: str | Path, module: nn.Module, files: Files = MAIN, part: str = "") -> None:
+def load_weights(folder: str | Path, module: nn.Module, files: Files = MAIN, part: str = "", later: Sequence[str] = ()) -> None:
     """Fills `module` from `folder`; every tensor must be there with its shape, and none may be left over.
 
-    With a `part` the module is that part of the one in the folder, whose tensors' names begin with it.
+    With a `part` the module is that part of the one in the folder, whose tensors' names begin with it. Tensors that came `later` than the
+    first such files may be absent, and then stay as the module has them.
     """
     path = Path(folder) / files.weights
     try:
@@ -86,6 +88,7 @@ def load_weights(folder: str | Path, module: nn.Module, files: Files = MAIN, par
     except (SafetensorError, OSError, ValueError) as error:
         raise CheckpointError(f"{path} cannot be read ({error}): it is truncated or not a safetensors file, fetch it again.") from None
     tensors = {name.removeprefix(part): tensor for name, tensor in tensors.items() if name.startswith(part)}
+    tensors = {name: tensor for name, tensor in module.state_dict().items() if name in later} | tensors
     check_tensors(tensors, module, path)
     module.load_state_dict(tensors)
 

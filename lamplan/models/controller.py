@@ -47,15 +47,17 @@ class Controller(nn.Module):
 
     Latent actions are relative to the camera, so an action alone cannot tell its latent (paper figure S13). The same tokens serve
     the way back, (z, s_t) to the real action: with the latent that the inverse dynamics model infers between here and a goal,
-    it proposes where to begin a search. `proposal_spread` (A) is how far such a proposal lies from the truth on held-out
-    episodes, as a standard deviation in the action's units. `latent_mean` (Z) and `latent_basis` (Z, Z) describe the latents inferred
-    from the robot's logs: mean + basis @ u, with u of unit covariance.
+    it proposes where to begin a search. `gain` (A), 0 to 1, is how much of each number that is read back to believe, as of a goal
+    regression; `proposal_spread` (A) is how far such a proposal lies from the truth on held-out episodes, as a standard deviation in the
+    action's units. `latent_mean` (Z) and `latent_basis` (Z, Z) describe the latents inferred from the robot's logs: mean + basis @ u, with
+    u of unit covariance.
     """
 
     cos: Tensor
     sin: Tensor
     action_mean: Tensor
     action_scale: Tensor
+    gain: Tensor
     proposal_spread: Tensor
     latent_mean: Tensor
     latent_basis: Tensor
@@ -72,6 +74,7 @@ class Controller(nn.Module):
         self.register_buffer("sin", sin, persistent=False)
         self.register_buffer("action_mean", torch.zeros(action_dim))
         self.register_buffer("action_scale", torch.ones(action_dim))
+        self.register_buffer("gain", torch.ones(action_dim))
         self.register_buffer("proposal_spread", torch.ones(action_dim))
         self.register_buffer("latent_mean", torch.zeros(latent_dim))
         self.register_buffer("latent_basis", torch.eye(latent_dim))
@@ -92,7 +95,8 @@ class Controller(nn.Module):
         return self.to_latent((actions_BNA - self.action_mean) / self.action_scale, context)
 
     def both(self, s_BPD: Tensor, actions_BA: Tensor, latents_BZ: Tensor) -> tuple[Tensor, Tensor]:
-        """Latents (B, Z) of actions and actions (B, A) of latents, both seen from s (B, P, D), whose tokens they share."""
+        """Latents (B, Z) of actions and actions (B, A) of latents, both seen from s (B, P, D), whose tokens they share, and all of both
+        believed."""
         tokens = self.tokens(s_BPD)
         return (self.latents(self.to_latent.context(tokens), actions_BA[:, None])[:, 0],
                 self.to_action(latents_BZ[:, None], self.to_action.context(tokens))[:, 0] * self.action_scale)
@@ -100,7 +104,12 @@ class Controller(nn.Module):
     def actions(self, s_BPD: Tensor, latents_BNZ: Tensor) -> Tensor:
         """Real actions (B, N, A) that latents (B, N, Z) amount to, seen from s (B, P, D). Not clipped: a latent inferred over
         several steps amounts to a motion that takes several."""
-        return self.to_action(latents_BNZ, self.to_action.context(self.tokens(s_BPD))) * self.action_scale
+        return self.to_action(latents_BNZ, self.to_action.context(self.tokens(s_BPD))) * (self.action_scale * self.gain)
+
+    @property
+    def reach(self) -> Tensor:
+        """How far a search should look around a proposal (A), as of a goal regression."""
+        return self.proposal_spread * self.gain.square()
 
     def forward(self, s_BPD: Tensor, actions_BA: Tensor) -> Tensor:
         """Latents (B, Z) of one action (B, A) for each s (B, P, D)."""

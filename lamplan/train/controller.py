@@ -21,7 +21,7 @@ from lamplan.robot import RobotSpec
 from lamplan.train.best import Patience
 from lamplan.train.card import write_card
 from lamplan.train.distribution import Execution
-from lamplan.train.goal_regression import fit_regression
+from lamplan.train.goal_regression import fit_regression, gain_of
 from lamplan.train.labelled import (
     FARTHEST,
     FARTHEST_GOAL,
@@ -103,8 +103,10 @@ def fit(logs: Sequence[Path], robot: Path, checkpoint: Path, *, budget: Budget, 
             "Logs": {log.name: f"{len(open_log(log))} episodes" for log in logs} | {"camera": camera} | _shares(whole, folds),
             "Latent action model": {"latents": latents_fingerprint(lam)},
             "Held-out episodes": found[camera].facts(),
-            "Believed of what the goal regression says (1 all, 0 nothing: left as it is)": dict(
-                zip(spec.names, (f"{gain:.2f}" for gain in fitted.regression.gain.tolist()), strict=True))}, fitted.done)
+            **{f"Believed of what {said} (1 all, 0 nothing: left as it is)": dict(
+                zip(spec.names, (f"{gain:.2f}" for gain in network.gain.tolist()), strict=True))
+               for said, network in (("the goal regression says", fitted.regression),
+                                     ("the controller reads back", fitted.controller))}}, fitted.done)
     return found
 
 
@@ -138,7 +140,7 @@ def spread_of(errors: np.ndarray) -> Tensor:
 def fit_controller(lam: LatentActionModel, pairs: InferredPairs, parts: Split, spec: RobotSpec, recipe: Recipe,
                    run: Path) -> tuple[Controller, Trained]:
     """A controller fitted to the training episodes, with the weights that were best on the validation episodes."""
-    training, validation = pairs.of(parts.training), pairs.of(parts.validation).at_most(256)
+    training, validation = pairs.of(parts.training), pairs.of(parts.validation).at_most(512)
     torch.manual_seed(recipe.seed)
     controller = new_controller(recipe.controller, lam, spec).to(pairs.features.device)
     _measure_actions(controller, training.moved[training.gap == 1], spec)
@@ -164,17 +166,25 @@ def fit_controller(lam: LatentActionModel, pairs: InferredPairs, parts: Split, s
     done = train(controller, draw, loss, recipe.budget, run, batch=recipe.batch, title=f"controller {spec.name} {spec.camera}",
                  config=recipe.optimiser, seed=recipe.seed, validate=lambda: scores(controller, validation, strides),
                  validate_every=VALIDATE_EVERY, patience=Patience("error", PATIENCE), execution=recipe.execution)
+    controller.gain.copy_(gain_of(answers(controller, validation)[1], validation.moved))
     return controller, done
 
 
 @torch.inference_mode()
-def scores(controller: Controller, pairs: InferredPairs, strides: int) -> dict[str, float]:
-    """`latent_error`, the squared distance to the inferred latents as a share of their variance (0 perfect, 1 no better than a
-    constant), of pairs at most `strides` steps apart; `motion_error`, the same share for the motion read back from a latent, averaged over
-    the action's dimensions that vary; `error`, the mean of the two."""
+def answers(controller: Controller, pairs: InferredPairs) -> tuple[Tensor, Tensor]:
+    """Latents (N, Z) of the motions of all pairs, and motions (N, A) of their latents."""
     both = [controller.both(pairs.frames(rows)[0], pairs.moved[rows], pairs.latents[rows])
             for rows in torch.arange(len(pairs), device=pairs.first.device).split(64)]
     forwards, back = (torch.cat(part) for part in zip(*both, strict=True))
+    return forwards, back
+
+
+def scores(controller: Controller, pairs: InferredPairs, strides: int) -> dict[str, float]:
+    """`latent_error`, the squared distance to the inferred latents as a share of their variance (0 perfect, 1 no better than a
+    constant), of pairs at most `strides` steps apart; `motion_error`, the same share for what is believed of the motion read back from a
+    latent, averaged over the action's dimensions that vary; `error`, the mean of the two."""
+    forwards, back = answers(controller, pairs)
+    back = back * gain_of(back, pairs.moved)
     known = pairs.gap <= strides
     truth = pairs.latents[known]
     latent = ((forwards[known] - truth).square().sum() / (truth - truth.mean(0)).square().sum().clamp_min(1e-9)).item()

@@ -17,8 +17,11 @@ from lamplan.logs import Episode
 from lamplan.models.controller import Controller, ControllerConfig
 from lamplan.report.results import Row
 from lamplan.robot import RobotSpec
-from lamplan.train.controller import scores
+from lamplan.train.controller import Recipe, fit_controller, scores
+from lamplan.train.distribution import Execution
 from lamplan.train.labelled import FEW, InferredPairs, cross_splits, encode_moments, infer_pairs, motion_pairs, split
+from lamplan.train.loop import Budget
+from lamplan.train.optimiser import OptimiserConfig
 from lamplan.train.verdict import Errors, held_out_errors, judge, measured
 from lamplan.views import views
 
@@ -30,7 +33,8 @@ class Seer:
 
     def __init__(self, states: list[np.ndarray]) -> None:
         self.states = states
-        self.encoder, self.config = SimpleNamespace(pixel_mean=torch.zeros(1)), SimpleNamespace(latent_dim=3)
+        self.encoder = SimpleNamespace(pixel_mean=torch.zeros(1))
+        self.config = SimpleNamespace(latent_dim=3, max_stride=1, encoder=SimpleNamespace(width=3, side=1))
 
     def encode(self, images: Tensor) -> Tensor:
         return torch.stack([torch.from_numpy(self.states[e][t]).float()[None] for e, t in images[:, 0, 0, :2].tolist()])
@@ -133,6 +137,27 @@ def test_both_ways_are_learned_and_their_errors_are_shares() -> None:
     forwards, back = controller.both(near, pairs.moved[:5], pairs.latents[:5])
     torch.testing.assert_close(forwards, controller(near, pairs.moved[:5]))
     torch.testing.assert_close(back, controller.actions(near, pairs.latents[:5, None])[:, 0])
+
+
+def test_what_is_not_believed_is_not_read_back_and_not_searched() -> None:
+    torch.manual_seed(0)
+    controller = Controller(ControllerConfig(24, 1, 2), 3, 1, 3, 3)
+    s, latents = torch.randn(4, 1, 3), torch.randn(4, 2, 3)
+    every = controller.actions(s, latents)
+    controller.gain.copy_(torch.tensor([1.0, 0.5, 0.0]))
+    controller.proposal_spread.copy_(torch.tensor([2.0, 2.0, 2.0]))
+    torch.testing.assert_close(controller.actions(s, latents), every * controller.gain)
+    assert controller.reach.tolist() == [2.0, 0.5, 0.0]
+
+
+def test_a_fit_believes_only_what_latents_tell(tmp_path: Path) -> None:
+    """Of the three numbers of an action the last is made of chance here: no latent has seen it."""
+    lam, pairs = pairs_of(80, 16, 4)
+    pairs.moved[:, 2] = torch.from_numpy(np.random.default_rng(7).normal(size=len(pairs))).float()
+    recipe = Recipe(ControllerConfig(24, 1, 2), Budget(steps=300), 32, 0, OptimiserConfig(learning_rate=3e-3), Execution())
+    controller, _ = fit_controller(lam, pairs, split(80), SPEC, recipe, tmp_path)  # type: ignore[arg-type]
+    assert controller.gain[2] == 0 and (controller.gain[:2] > 0.8).all()
+    assert scores(controller, pairs.of(split(80).validation), 1)["motion_error"] < 0.45, "chance counts for no more than standing still"
 
 
 class Perfect:
