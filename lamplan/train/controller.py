@@ -21,7 +21,7 @@ from lamplan.robot import RobotSpec
 from lamplan.train.best import Patience
 from lamplan.train.card import write_card
 from lamplan.train.distribution import Execution
-from lamplan.train.goal_regression import fit_regression, gain_of
+from lamplan.train.goal_regression import fit_regression, gain_on
 from lamplan.train.labelled import (
     FARTHEST,
     FARTHEST_GOAL,
@@ -166,7 +166,7 @@ def fit_controller(lam: LatentActionModel, pairs: InferredPairs, parts: Split, s
     done = train(controller, draw, loss, recipe.budget, run, batch=recipe.batch, title=f"controller {spec.name} {spec.camera}",
                  config=recipe.optimiser, seed=recipe.seed, validate=lambda: scores(controller, validation, strides),
                  validate_every=VALIDATE_EVERY, patience=Patience("error", PATIENCE), execution=recipe.execution)
-    controller.gain.copy_(gain_of(answers(controller, validation)[1], validation.moved))
+    controller.gain.copy_(gain_on(validation, answers(controller, validation)[1]))
     return controller, done
 
 
@@ -184,7 +184,7 @@ def scores(controller: Controller, pairs: InferredPairs, strides: int) -> dict[s
     constant), of pairs at most `strides` steps apart; `motion_error`, the same share for what is believed of the motion read back from a
     latent, averaged over the action's dimensions that vary; `error`, the mean of the two."""
     forwards, back = answers(controller, pairs)
-    back = back * gain_of(back, pairs.moved)
+    back = back * gain_on(pairs, back)
     known = pairs.gap <= strides
     truth = pairs.latents[known]
     latent = ((forwards[known] - truth).square().sum() / (truth - truth.mean(0)).square().sum().clamp_min(1e-9)).item()

@@ -23,6 +23,10 @@ WORTH = 0.05
 """Share of a motion's mean square that must be told for its number to be believed at all. Less is chance, which would open a gripper."""
 
 
+ENOUGH = 5
+"""Episodes: of two or three, in which a robot does one thing each, skill and chance look alike."""
+
+
 def fit_regression(lam: LatentActionModel, pairs: MotionPairs, parts: Split, spec: RobotSpec, budget: Budget, run: Path, *,
                    batch: int, seed: int, optimiser: OptimiserConfig, execution: Execution) -> tuple[GoalRegression, Trained]:
     """Smooth L1 on the displacement in units of its spread. A third of a batch are goals at the distance of a plan, a third the nearest
@@ -56,15 +60,20 @@ def fit_regression(lam: LatentActionModel, pairs: MotionPairs, parts: Split, spe
     def validate() -> dict[str, float]:
         displacements = said()
         # As it will be believed: what it cannot see (a gripper, say) it learns by heart, and would say when to stop.
-        errors = displacements * gain_of(displacements, validation.moved) - validation.moved
+        errors = displacements * gain_on(validation, displacements) - validation.moved
         return {"error": F.smooth_l1_loss(errors / model.scale, torch.zeros_like(errors)).item(),
                 "delta_m": errors[:, spec.position].norm(dim=1).mean().item(),
                 "still_m": validation.moved[:, spec.position].norm(dim=1).mean().item()}
 
     done = train(model, draw, loss, budget, run, batch=batch, title=f"goal regression {spec.name} {spec.camera}", config=optimiser,
                  seed=seed, validate=validate, validate_every=VALIDATE_EVERY, patience=Patience("error", PATIENCE), execution=execution)
-    model.eval().gain.copy_(gain_of(said(), validation.moved))
+    model.eval().gain.copy_(gain_on(validation, said()))
     return model, done
+
+
+def gain_on(pairs: MotionPairs, said: Tensor) -> Tensor:
+    """`gain_of` what is said of these pairs; where they are of fewer than ENOUGH episodes all is believed, as nothing can be told."""
+    return gain_of(said, pairs.moved) if len(pairs.episode.unique()) >= ENOUGH else torch.ones_like(said[0])
 
 
 def gain_of(said: Tensor, moved: Tensor) -> Tensor:

@@ -19,6 +19,7 @@ from lamplan.report.results import Row
 from lamplan.robot import RobotSpec
 from lamplan.train.controller import Recipe, fit_controller, scores
 from lamplan.train.distribution import Execution
+from lamplan.train.goal_regression import gain_on
 from lamplan.train.labelled import FEW, InferredPairs, cross_splits, encode_moments, infer_pairs, motion_pairs, split
 from lamplan.train.loop import Budget
 from lamplan.train.optimiser import OptimiserConfig
@@ -158,6 +159,12 @@ def test_a_fit_believes_only_what_latents_tell(tmp_path: Path) -> None:
     controller, _ = fit_controller(lam, pairs, split(80), SPEC, recipe, tmp_path)  # type: ignore[arg-type]
     assert controller.gain[2] == 0 and (controller.gain[:2] > 0.8).all()
     assert scores(controller, pairs.of(split(80).validation), 1)["motion_error"] < 0.45, "chance counts for no more than standing still"
+
+
+def test_few_episodes_cannot_say_what_to_believe() -> None:
+    _, pairs = pairs_of(6, 8, 4)
+    silent = torch.zeros_like(pairs.moved)
+    assert gain_on(pairs, silent).eq(0).all() and gain_on(pairs.of([0, 1, 2, 3]), silent[: len(pairs.of([0, 1, 2, 3]))]).eq(1).all()
 
 
 class Perfect:
