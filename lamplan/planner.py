@@ -109,7 +109,7 @@ class Planner:
         (`max_stride` in its config.json).
 
         A `precision` of bf16 imagines in bf16, which pays on a GPU and on a CPU that multiplies in it (AVX-512 BF16, AMX). To `compile`
-        what many candidates are imagined with takes a while of the first plan (or of `warmup`), and pays on a GPU.
+        what many candidates are imagined with takes a while of the first plan (or of `warmup`), and pays on a GPU, and on a CPU in bf16.
         """
         lam = LatentActionModel.load(checkpoint)
         spec = RobotSpec.load(robot, camera)
