@@ -132,17 +132,18 @@ class WorldModelDynamics:
             raise InputError(f"the precision of imagined frames is {' or '.join(DTYPES)}; found '{precision}'.")
         self.lam, self.precision, self.dtype = lam, precision, DTYPES[precision]
         self.world_model, self.action_map = (rounded(part, self.dtype) for part in (world_model, action_map))
-        self.fast = self.world_model  # for the candidates of a search
+        self.fast = self.world_model, self.action_map  # for the candidates of a search
         if compile:
-            self.fast = copy.deepcopy(self.world_model)
-            self.fast.requires_grad_(False)
-            compile_blocks(self.fast, frozen=self.device.type == "cpu")
+            self.fast = copy.deepcopy(self.fast)
+            for part in self.fast:
+                if isinstance(part, nn.Module):
+                    compile_blocks(part.requires_grad_(False), frozen=self.device.type == "cpu")
         self._graphs = Graphs(lambda shape, tensors: self._imagine(Past.joined(shape, tensors[1:]), tensors[0]))
 
     def through(self, action_map: ActionMap) -> WorldModelDynamics:
         """The same world model, compiled or not, driven through another map."""
         other = WorldModelDynamics(self.lam, self.world_model, action_map, self.precision)
-        other.fast = self.fast
+        other.fast = self.fast[0], other.action_map
         return other
 
     @property
@@ -195,11 +196,12 @@ class WorldModelDynamics:
         s = s.repeat_interleave(candidates, dim=0)
         seen = past.earlier and past.earlier.as_shared()
         # One plan, or one with a gradient, is not worth another compilation.
-        world_model = self.world_model if len(s) == 1 or torch.is_grad_enabled() else self.fast
+        alone = len(s) == 1 or torch.is_grad_enabled()
+        world_model, action_map = (self.world_model, self.action_map) if alone else self.fast
         frames = []
         for h in range(horizon):
             if h:
-                z = self.action_map.latents(self.action_map.context(s), actions[:, :, h].reshape(-1, 1, actions.shape[-1]))[:, 0]
+                z = action_map.latents(action_map.context(s), actions[:, :, h].reshape(-1, 1, actions.shape[-1]))[:, 0]
             s, seen = world_model.step(s, z.to(self.dtype), seen)
             frames.append(s)
         return torch.stack(frames, dim=1).float().unflatten(0, (episodes, candidates))

@@ -202,8 +202,8 @@ def test_a_compiled_rollout_is_the_same(frames: int, monkeypatch: pytest.MonkeyP
     with torch.no_grad():
         expected, found = (dynamics.rollout(dynamics.start(seen), actions) for dynamics in (plain, fast))
     torch.testing.assert_close(found, expected)
-    # Not once a block: without a past or after a shared one; with own frames, too; with own frames alone.
-    assert 0 < torch._dynamo.utils.counters["stats"]["unique_graphs"] <= 3
+    # Not once a block: without a past or after a shared one; with own frames, too; with own frames alone; and the controller's.
+    assert 0 < torch._dynamo.utils.counters["stats"]["unique_graphs"] <= 4
 
 
 def test_a_rollout_is_what_teacher_forcing_says_of_the_same_frames() -> None:
