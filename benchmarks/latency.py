@@ -98,7 +98,8 @@ def main(argv: list[str] | None = None) -> None:
         full({"fp32": exact, "bf16": fast}, robot, search, native(rates), args.repeats, run)
     if "batches" in parts:
         few = replace(search, samples=args.batch_samples, iterations=3, elites=min(10, args.batch_samples))
-        sampled, sizes = f"{few.samples} x {few.iterations}", [int(b) for b in args.batches.split(",")]
+        sampled = f"{few.samples} x {few.iterations}" + (", compiled" if args.compile else "")
+        sizes = [int(b) for b in args.batches.split(",")]
         batches({sampled: Planner(dynamics, robot, few), "guided": guided(dynamics, robot)}, dynamics.lam, sizes, run,
                 {sampled: plan_flops(exact, robot, few) / rates[args.precision]})
     if "deadline" in parts:
