@@ -38,8 +38,8 @@ def test_it_measures_the_loop_and_its_shares_add_up(tmp_path: Path, encode: str)
 def test_a_recipe_is_counted_without_being_run(tmp_path: Path) -> None:
     training.main(["--config", "wild-small", "--device", "meta", "--out", str(tmp_path / "small")])
     counted = {row.metric: row.value for row in Results.read(tmp_path / "small").rows}
-    # By hand: 24 operations a token, layer and width squared, three times with the backward pass, are 1.81 GFLOP of world model (192 tokens,
-    # 2 x 256) and 0.68 of inverse dynamics (192 tokens, 3 x 128); embeddings, heads, modulation and attention are the rest.
+    # By hand: 24 operations a token, layer and width squared, three times with the backward pass, are 1.81 GFLOP of world model
+    # (192 tokens, 2 x 256) and 0.68 of inverse dynamics (192 tokens, 3 x 128); embeddings, heads, modulation and attention are the rest.
     assert set(counted) == {"clip_flops", "encoder"} and counted["clip_flops"] == pytest.approx(2.891e-3, rel=1e-3)
     training.main(["--config", "paper", "--device", "meta", "--assumed-rate", "100", "--out", str(tmp_path / "paper")])
     counted = {row.metric: row.value for row in Results.read(tmp_path / "paper").rows}
