@@ -56,7 +56,7 @@ def save_controller(controller: Controller, config: ControllerConfig, robot: str
 
 
 def load_controller(robot: str | Path, checkpoint: str | Path, lam: LatentActionModel, spec: RobotSpec) -> Controller:
-    """The controller of the robot's camera for this checkpoint, frozen; refused if it was fitted to other weights, another camera or
+    """The controller of the robot's camera for this checkpoint, frozen; refused if it was fitted to other latents, another camera or
     actions of another meaning."""
     folder = controller_folder(robot, checkpoint, spec)
     again = fit_again(robot, checkpoint)
