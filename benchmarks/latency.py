@@ -71,7 +71,8 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--soak", type=positive_int, default=10_000, help="plans of the default mode in a row, of the part `soak`; "
                         "with the same --out it goes on where it was stopped")
     parser.add_argument("--precision", choices=PRECISIONS, default="fp32", help="of all parts but `full`, which shows both")
-    parser.add_argument("--compile", action="store_true", help="imagine in bf16 with compiled blocks (pays on a GPU, and on a CPU with a unit for bf16)")
+    parser.add_argument("--compile", action="store_true",
+                        help="imagine in bf16 with compiled blocks (pays on a GPU, and on a CPU with a unit for bf16)")
     add_timing_options(parser)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
