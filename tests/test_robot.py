@@ -71,6 +71,16 @@ def test_a_batch_of_episodes_differs_as_each_of_them(panda, rover):
         np.testing.assert_allclose(robot.differences(torch.from_numpy(some)).numpy(), found, atol=1e-12)
 
 
+def assert_same_motion(robot: RobotSpec, found: np.ndarray, expected: np.ndarray, atol: float) -> None:
+    """Actions (..., A) within `atol` of each other: near a pitch of a right angle a turn in single precision is as exact as anywhere, but
+    roll and yaw, of which only the sum matters there, are not. So turns are compared, in rad."""
+    if robot.kind == "arm":
+        between = Rotation.from_euler("xyz", found[..., 3:6]) * Rotation.from_euler("xyz", expected[..., 3:6]).inv()
+        np.testing.assert_array_less(between.magnitude(), atol)
+        found, expected = (np.delete(actions, [3, 4, 5], axis=-1) for actions in (found, expected))
+    np.testing.assert_allclose(found, expected, atol=atol)
+
+
 def unlimited(robot: RobotSpec) -> RobotSpec:
     return replace(robot, low=robot.low - 10, high=robot.high + 10)
 
@@ -87,7 +97,7 @@ def test_the_parts_of_a_motion_compose_to_the_whole(panda, rover, seed, steps):
         np.testing.assert_allclose(unlimited(robot).split(torch.from_numpy(some), steps).numpy(), parts, atol=1e-12)
         single = unlimited(robot).split(torch.from_numpy(some).float(), steps)
         assert single.dtype == torch.float32
-        np.testing.assert_allclose(single.numpy(), parts, atol=2e-6)
+        assert_same_motion(robot, single.double().numpy(), parts, atol=1e-6)
 
 
 @settings(max_examples=60, deadline=None)
