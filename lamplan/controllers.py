@@ -27,12 +27,13 @@ def new_controller(config: ControllerConfig, lam: LatentActionModel, spec: Robot
 
 def new_regression(lam: LatentActionModel, spec: RobotSpec) -> GoalRegression:
     """A goal regression of a robot that begins as the inverse dynamics model of a latent action model."""
-    regression = _regression(lam.config.inverse_dynamics, lam, spec)
+    regression = untaught_regression(lam.config.inverse_dynamics, lam, spec)
     regression.begin_as(lam.inverse_dynamics)
     return regression
 
 
-def _regression(config: InverseDynamicsConfig, lam: LatentActionModel, spec: RobotSpec) -> GoalRegression:
+def untaught_regression(config: InverseDynamicsConfig, lam: LatentActionModel, spec: RobotSpec) -> GoalRegression:
+    """A goal regression of a size that knows nothing yet, on the features of a latent action model's encoder."""
     return GoalRegression(config, lam.config.encoder.width, lam.config.encoder.side, spec.action_dim)
 
 
@@ -94,7 +95,7 @@ def load_regression(robot: str | Path, checkpoint: str | Path, lam: LatentAction
         raise CheckpointError(f"the goal regression in {folder} was fitted to another encoder than that of {checkpoint}: fit it again with "
                               f"{again}.")
     _check_meaning(fields, spec, f"the goal regression in {folder}", again)
-    regression = _regression(config, lam, spec)
+    regression = untaught_regression(config, lam, spec)
     load_weights(folder, regression, REGRESSION_FILES)
     return regression.eval().requires_grad_(False)
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lamplan.controllers import latents_fingerprint, new_controller, save_controller, save_regression
+from lamplan.controllers import latents_fingerprint, new_controller, new_regression, save_controller, save_regression
 from lamplan.lam import LatentActionModel
 from lamplan.logs import open_log
 from lamplan.models.controller import Controller, ControllerConfig
@@ -127,8 +127,10 @@ def fit_once(lam: LatentActionModel, pairs: InferredPairs, goals: MotionPairs, p
              run: Path) -> Fitted:
     """Both networks fitted to the training episodes, each with the weights that were best on the validation episodes."""
     controller, done = fit_controller(lam, pairs, parts, spec, recipe, run)
-    regression, regressed = fit_regression(lam, goals, parts, spec, recipe.budget, run / "regression", batch=recipe.batch,
-                                           seed=recipe.seed, optimiser=recipe.optimiser, execution=recipe.execution)
+    torch.manual_seed(recipe.seed)
+    regression = new_regression(lam, spec).to(goals.features.device)
+    regressed = fit_regression(regression, goals, parts, spec, recipe.budget, run / "regression", batch=recipe.batch, seed=recipe.seed,
+                               optimiser=recipe.optimiser, execution=recipe.execution)
     return Fitted(controller, regression, {"controller": done, "goal regression": regressed})
 
 

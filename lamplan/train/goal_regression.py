@@ -9,8 +9,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lamplan.controllers import new_regression
-from lamplan.lam import LatentActionModel
 from lamplan.models.goal_regression import GoalRegression
 from lamplan.robot import RobotSpec
 from lamplan.train.best import Patience
@@ -27,18 +25,16 @@ ENOUGH = 5
 """Episodes: of two or three, in which a robot does one thing each, skill and chance look alike."""
 
 
-def fit_regression(lam: LatentActionModel, pairs: MotionPairs, parts: Split, spec: RobotSpec, budget: Budget, run: Path, *,
-                   batch: int, seed: int, optimiser: OptimiserConfig, execution: Execution) -> tuple[GoalRegression, Trained]:
-    """Smooth L1 on the displacement in units of its spread. A third of a batch are goals at the distance of a plan, a third the nearest
-    tenth of `pairs`, among which a closed loop ends, and a third any of them.
+def fit_regression(model: GoalRegression, pairs: MotionPairs, parts: Split, spec: RobotSpec, budget: Budget, run: Path, *,
+                   batch: int, seed: int, optimiser: OptimiserConfig, execution: Execution) -> Trained:
+    """Fits the model, on the device of the pairs, by smooth L1 on the displacement in units of its spread. A third of a batch are goals at
+    the distance of a plan, a third the nearest tenth of `pairs`, among which a closed loop ends, and a third any of them.
 
     The weights kept are those with the least error, at a plan's distance, of what is believed on the validation episodes, which say its
     `gain`.
     """
     training, validation = pairs.of(parts.training), at_plans_distance(pairs.of(parts.validation), spec).at_most(512)
     plans, near = at_plans_distance(training, spec), nearest(training, spec)
-    torch.manual_seed(seed)
-    model = new_regression(lam, spec).to(pairs.features.device)
     model.scale.copy_(plans.moved.std(0, unbiased=False).clamp_min(1e-3))
 
     def draw(step: int, size: int) -> tuple[Tensor, ...]:
@@ -68,7 +64,7 @@ def fit_regression(lam: LatentActionModel, pairs: MotionPairs, parts: Split, spe
     done = train(model, draw, loss, budget, run, batch=batch, title=f"goal regression {spec.name} {spec.camera}", config=optimiser,
                  seed=seed, validate=validate, validate_every=VALIDATE_EVERY, patience=Patience("error", PATIENCE), execution=execution)
     model.eval().gain.copy_(gain_on(validation, said()))
-    return model, done
+    return done
 
 
 def gain_on(pairs: MotionPairs, said: Tensor) -> Tensor:

@@ -51,8 +51,9 @@ def test_it_begins_as_the_inverse_dynamics_model_it_learns_and_keeps_what_was_be
     for name, weight in begun.network.named_parameters():
         assert (weight.shape == learned[name].shape and torch.equal(weight, learned[name])) != name.startswith("head."), name
     before = errors_of(begun, test).square().mean()
-    model, done = fit_regression(lam, pairs, parts, SPEC, Budget(steps=400), tmp_path, batch=32, seed=0,  # type: ignore[arg-type]
-                                 optimiser=OptimiserConfig(learning_rate=3e-3), execution=Execution())
+    model = new_regression(lam, SPEC)  # type: ignore[arg-type]
+    done = fit_regression(model, pairs, parts, SPEC, Budget(steps=400), tmp_path, batch=32, seed=0,
+                          optimiser=OptimiserConfig(learning_rate=3e-3), execution=Execution())
     assert errors_of(model, test).square().mean() < 0.25 * before and errors_of(model, test).shape == (len(test), 3)
     validation = at_plans_distance(pairs.of(parts.validation), SPEC)
     believed = errors_of(model, validation)
