@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 import torch
+import torch._dynamo.config as tracing
+import torch._inductor.config as generating
 from torch import nn
+
+FORMS = 16
+"""So many graphs a block may have before what it has not seen yet runs uncompiled: one for every number of frames before this one, shared
+by candidates or their own, and a second where the number of candidates changes."""
 
 
 def blocks_of(module: nn.Module) -> list[nn.Module]:
@@ -15,8 +22,16 @@ def blocks_of(module: nn.Module) -> list[nn.Module]:
 
 
 def compile_blocks(module: nn.Module, frozen: bool = False) -> None:
-    """Has every block compiled when it first runs, in place. `frozen` weights, which no gradient asks for, are laid out once for the
-    products that they are in."""
-    compiled = partial(torch.compile, options={"freezing": True}) if frozen else torch.compile
-    for block in blocks_of(module):
-        block.forward = compiled(block.forward)  # type: ignore[method-assign, call-overload]
+    """Has every block compiled when it first runs, in place. `frozen` weights, which no gradient asks for, become constants that are laid
+    out once for the products that they are in; every block then has graphs of its own."""
+    blocks = blocks_of(module)
+    for block in blocks:
+        compiled = torch.compile(block.forward)
+        block.forward = partial(_frozen, compiled, FORMS * len(blocks)) if frozen else compiled  # type: ignore[method-assign]
+
+
+def _frozen(compiled: Any, graphs: int, *args: Any, **kwargs: Any) -> Any:
+    # Not as an option of torch.compile: tracing asks the setting itself whether weights are constants, and else hands them in like any
+    # other input. And all blocks count as one function, whose graphs are limited.
+    with generating.patch(freezing=True), tracing.patch(recompile_limit=graphs):
+        return compiled(*args, **kwargs)

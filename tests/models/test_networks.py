@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import shutil
 
 import pytest
 import torch
@@ -16,11 +17,12 @@ from lamplan.errors import InputError
 from lamplan.lam import LAMConfig, LatentActionModel, resize
 from lamplan.latents import NoisyBottleneck, NoisyConfig
 from lamplan.models import frame_causal as frame_causal_module
+from lamplan.models.compiled import compile_blocks
 from lamplan.models.controller import Controller, ControllerConfig
 from lamplan.models.encoder import Encoder, EncoderConfig
 from lamplan.models.frame_causal import Frames, frame_causal
 from lamplan.models.inverse_dynamics import InverseDynamicsConfig
-from lamplan.models.layers import Attention, attend, attend_also, grid_positions, rope_tables, rotate
+from lamplan.models.layers import Attention, Block, attend, attend_also, grid_positions, rope_tables, rotate
 from lamplan.models.masked import MaskedConfig, MaskedPrediction
 from lamplan.models.world_model import WorldModel, WorldModelConfig
 from lamplan.rollout import LatentDynamics, Past, costs_of
@@ -202,8 +204,28 @@ def test_a_compiled_rollout_is_the_same(frames: int, monkeypatch: pytest.MonkeyP
     with torch.no_grad():
         expected, found = (dynamics.rollout(dynamics.start(seen), actions) for dynamics in (plain, fast))
     torch.testing.assert_close(found, expected)
-    # Not once a block: without a past or after a shared one; with own frames, too; with own frames alone; and the controller's.
-    assert 0 < torch._dynamo.utils.counters["stats"]["unique_graphs"] <= 4
+    # Weights that are constants belong to one block, so the world model's two and the controller's each have their own: without a past or
+    # after a shared one; with own frames, too; with own frames alone.
+    assert 0 < torch._dynamo.utils.counters["stats"]["unique_graphs"] <= 2 * 3 + 1
+
+
+@pytest.mark.skipif(not torch.backends.mkldnn.is_available() or shutil.which("g++") is None, reason="needs oneDNN and a C++ compiler")
+def test_compiled_blocks_have_their_weights_laid_out_for_a_cpus_products() -> None:
+    torch.manual_seed(0)
+    network = nn.Module()
+    network.blocks = blocks = nn.ModuleList(Block(32, 2) for _ in range(2)).to(torch.bfloat16).requires_grad_(False)
+    x, rope = torch.randn(3, 16, 32).bfloat16(), rope_tables(grid_positions(1, 4), 16)
+    torch._dynamo.reset()
+    torch._dynamo.utils.counters.clear()
+    with torch.inference_mode():
+        expected = [block(x, rope) for block in blocks]
+        compile_blocks(network, frozen=True)
+        for _ in range(2):
+            for block, plain in zip(blocks, expected, strict=True):
+                torch.testing.assert_close(block(x, rope), plain, rtol=0.02, atol=0.02)
+    if torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        # Two blocks of four products each.
+        assert torch._dynamo.utils.counters["inductor"]["mkldnn_linear_weight_pack_matcher_count"] == 8
 
 
 def test_a_rollout_is_what_teacher_forcing_says_of_the_same_frames() -> None:
