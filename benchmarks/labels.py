@@ -33,19 +33,7 @@ from lamplan.robot import RobotSpec
 from lamplan.train.controller import Recipe, fit_once
 from lamplan.train.distribution import Execution
 from lamplan.train.goal_regression import fit_regression
-from lamplan.train.labelled import (
-    FARTHEST,
-    FARTHEST_GOAL,
-    HELD_OUT_SHARE,
-    InferredPairs,
-    MotionPairs,
-    Split,
-    encode_moments,
-    infer_pairs,
-    motion_pairs,
-    open_episodes,
-    split,
-)
+from lamplan.train.labelled import HELD_OUT_SHARE, InferredPairs, MotionPairs, Split, every_pair, open_episodes, split
 from lamplan.train.loop import Budget
 from lamplan.train.optimiser import OptimiserConfig
 
@@ -82,8 +70,7 @@ def main(argv: list[str] | None = None) -> None:
     results = Results.begin("labels", args.seed, describe_device(args.device), argv, steps=args.steps, draws=args.draws,
                             held_out=len(whole.test), precision=args.precision, **({"note": args.note} if args.note else {}))
     run = Run(results, args.out, 1)
-    goals = motion_pairs(encode_moments(episodes, lam, spec), spec, FARTHEST_GOAL[spec.kind])
-    pairs = infer_pairs(goals.where(goals.gap <= max(FARTHEST[spec.kind], lam.config.max_stride)), lam)
+    goals, pairs = every_pair(episodes, lam, spec, args.precision)
     recipe = Recipe(ControllerConfig(), Budget(steps=args.steps), args.batch, args.seed, OptimiserConfig(), Execution(args.precision))
     sized: dict[str, list[tuple[Row, Row]]] = {}
     for size in sizes:

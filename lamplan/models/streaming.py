@@ -16,7 +16,7 @@ from torch import Tensor
 
 from lamplan.errors import InputError
 from lamplan.models.encoder import Encoder
-from lamplan.precision import Precision
+from lamplan.precision import Precision, products
 
 CAUSAL_FRAMES = 16
 """The paper's clip: how far frame-causal attention reaches by default."""
@@ -38,6 +38,6 @@ def stream_features(encoder: Encoder, frames: Iterable[np.ndarray], chunk: int =
     while block := list(islice(source, chunk)):
         block += block[-1:] * (-len(block) % encoder.config.step_frames)
         images = torch.from_numpy(np.stack(block)).to(device)
-        with torch.no_grad(), torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+        with torch.no_grad(), products(device, precision):
             features = encoder.clip(images[None])[0]
         yield features.float()

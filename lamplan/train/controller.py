@@ -24,16 +24,13 @@ from lamplan.train.distribution import Execution
 from lamplan.train.goal_regression import fit_regression, gain_on
 from lamplan.train.labelled import (
     FARTHEST,
-    FARTHEST_GOAL,
     PATIENCE,
     VALIDATE_EVERY,
     InferredPairs,
     MotionPairs,
     Split,
     cross_splits,
-    encode_moments,
-    infer_pairs,
-    motion_pairs,
+    every_pair,
     open_episodes,
     split,
 )
@@ -70,7 +67,7 @@ def fit(logs: Sequence[Path], robot: Path, checkpoint: Path, *, budget: Budget, 
     most that is spent on each of the two: the weights kept are those with the least error on episodes set apart for that, and a run
     ends when PATIENCE validations brought nothing better.
 
-    With a `precision` of bf16 the matrix products of both trainings are in bf16.
+    With a `precision` of bf16 the matrix products are in bf16, of encoder and inverse dynamics as well; what is measured is so in fp32.
 
     It is measured on other episodes still (see `labelled.split`), or, with `folds` of 2 or more, on every one: so many times a
     controller is fitted without another fold of them. That is for logs of few episodes; the controller that is written
@@ -82,9 +79,7 @@ def fit(logs: Sequence[Path], robot: Path, checkpoint: Path, *, budget: Budget, 
     for camera in (cameras := RobotSpec.load(robot).cameras):
         spec = RobotSpec.load(robot, camera)
         episodes = open_episodes(logs, spec)
-        moments = encode_moments(episodes, lam, spec)
-        goals = motion_pairs(moments, spec, FARTHEST_GOAL[spec.kind])
-        pairs = infer_pairs(goals.where(goals.gap <= max(FARTHEST[spec.kind], lam.config.max_stride)), lam)
+        goals, pairs = every_pair(episodes, lam, spec, precision)
         where, whole, errors = run if len(cameras) == 1 else run / camera, split(len(episodes)), []
         if folds > 1:
             for fold, without in enumerate(cross_splits(len(episodes), folds)):

@@ -15,6 +15,7 @@ from tqdm import tqdm
 from lamplan.errors import DataError, InputError
 from lamplan.lam import LatentActionModel
 from lamplan.logs import Episode, episodes_of, path_of
+from lamplan.precision import Precision, products
 from lamplan.robot import RobotSpec
 from lamplan.views import view
 
@@ -168,5 +169,17 @@ def infer_pairs(pairs: MotionPairs, lam: LatentActionModel, batch: int = 64) -> 
     latents = torch.empty(len(pairs), lam.config.latent_dim, device=pairs.first.device)
     parts = torch.arange(len(pairs), device=pairs.first.device).split(batch)
     for rows in tqdm(parts, desc="infer latents", unit="batch", dynamic_ncols=True):
-        latents[rows] = lam.infer(*pairs.frames(rows))
+        latents[rows] = lam.infer(*pairs.frames(rows)).float()
     return InferredPairs(**{field.name: getattr(pairs, field.name) for field in fields(pairs)}, latents=latents)
+
+
+def every_pair(episodes: Sequence[Episode], lam: LatentActionModel, spec: RobotSpec,
+               precision: Precision) -> tuple[MotionPairs, InferredPairs]:
+    """What a goal regression learns from, pairs up to FARTHEST_GOAL steps apart, and what a controller does: those of them that lie as near
+    as a proposal's or as a latent knows them, with their latents. Encoded and inferred in a precision."""
+    device = lam.encoder.pixel_mean.device
+    with products(device, precision):
+        moments = encode_moments(episodes, lam, spec)
+    goals = motion_pairs(moments, spec, FARTHEST_GOAL[spec.kind])
+    with products(device, precision):
+        return goals, infer_pairs(goals.where(goals.gap <= max(FARTHEST[spec.kind], lam.config.max_stride)), lam)

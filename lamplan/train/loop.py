@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from lamplan.allocator import keep_freed_memory
 from lamplan.errors import InputError, LamplanError
+from lamplan.precision import products
 from lamplan.train.batches import Ahead, Draw, Parts
 from lamplan.train.best import Best, Patience
 from lamplan.train.curves import Curves
@@ -114,7 +115,7 @@ def train(module: nn.Module, draw: Draw, loss: Loss, budget: Budget, out: Path, 
         with Stop() as stop:
             while (done := budget.progress(step, spent)) < 1.0 and not (best and best.exhausted):
                 mine = ahead.step()
-                autocast = torch.autocast(device.type, torch.bfloat16, enabled=execution.precision == "bf16")
+                autocast = products(device, execution.precision)
                 if prepare is not None:
                     with autocast:
                         mine = spread.run(prepare, mine)
