@@ -10,9 +10,9 @@ import torch._dynamo.config as tracing
 import torch._inductor.config as generating
 from torch import nn
 
-FORMS = 16
+FORMS = 32
 """So many graphs a block may have before what it has not seen yet runs uncompiled: one for every number of frames before this one, shared
-by candidates or their own, and a second where the number of candidates changes."""
+by candidates or their own, and more where the number of candidates or of episodes changes."""
 
 
 def blocks_of(module: nn.Module) -> list[nn.Module]:
