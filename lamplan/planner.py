@@ -129,15 +129,20 @@ class Planner:
         self._previous = None
 
     def warmup(self, deadline_s: float | None = None, image: Any = None, plans: int = 3) -> None:
-        """Plans a few times towards the picture it sees, so that the first real plan is as fast as the others, and a deadline is kept.
+        """Plans a few times towards the picture it sees, so that the first real plans are as fast as the others, and a deadline is kept.
 
-        `image` (H, W, 3) is any picture as the camera takes it; a black one by default.
+        Each time it has seen one frame more, as in a closed loop: what is compiled is so for every length of history. With a deadline all
+        of it is done twice, for what waits for a compiler tells nothing of how fast it is. `image` (H, W, 3) is any picture as the camera
+        takes it; a black one by default.
         """
         image = np.zeros((256, 256, 3), np.uint8) if image is None else image
         held, warm = self._previous, self.warm_start
         self.warm_start = False
-        for _ in range(plans):
-            self.plan(image, image, deadline_s=deadline_s)
+        for compiling in [True] if deadline_s is None else [True, False]:
+            for seen in range(1, plans + 1):
+                if compiling or seen == 1:
+                    self._pace = Pace()
+                self.plan([image] * seen, image, deadline_s=deadline_s)
         self._previous, self.warm_start = held, warm
 
     @torch.no_grad()  # not inference mode: a search may follow the gradient of the cost

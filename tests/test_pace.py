@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -86,3 +87,29 @@ def test_a_deadline_is_kept_within_a_tenth_on_a_machine_whose_speed_varies(clock
         took.append(clock.now - begun)
     assert np.percentile(took, 99) <= 1.1 * 0.25
     assert np.median(took) > 0.8 * 0.25  # and the time is used
+
+
+def test_what_is_compiled_while_warming_up_is_not_taken_for_slow(clock: Clock) -> None:
+    class CompiledWorld(PointWorld):
+        known: ClassVar[set[int]] = set()
+        seen = 0
+
+        def candidate_bytes(self, horizon: int) -> int:
+            return 1
+
+        def start(self, frames: Tensor) -> Past:
+            self.seen = frames.shape[1]
+            return super().start(frames)
+
+        def rollout(self, past: Past, actions: Tensor) -> Tensor:
+            clock.now += 0.006 + 0.001 * actions.shape[1] + 20.0 * (self.seen not in self.known)
+            self.known.add(self.seen)
+            return super().rollout(past, actions)
+
+    robot = replace(ROBOT, prior_mean=np.zeros(3), prior_std=np.full(3, 0.2))
+    compiled = Planner(CompiledWorld(), robot, CEM(30, 15, 10, 2))
+    compiled.warmup(deadline_s=0.25)
+    for history in (1, 2, 3, 3):
+        begun = clock.now
+        compiled.plan([image(9, 9, 9)] * history, image(30, 9, 9), deadline_s=0.25)
+        assert 0.5 * 0.25 < clock.now - begun <= 1.1 * 0.25

@@ -12,7 +12,7 @@ from torch import nn
 
 FORMS = 32
 """So many graphs a block may have before what it has not seen yet runs uncompiled: one for every number of frames before this one, shared
-by candidates or their own, and more where the number of candidates or of episodes changes."""
+by candidates or their own, and more where one episode becomes several."""
 
 
 def blocks_of(module: nn.Module) -> list[nn.Module]:
@@ -26,7 +26,9 @@ def compile_blocks(module: nn.Module, frozen: bool = False) -> None:
     out once for the products that they are in; every block then has graphs of its own."""
     blocks = blocks_of(module)
     for block in blocks:
-        compiled = torch.compile(block.forward)
+        # A deadline changes how many candidates are imagined at once: on a CPU, where a plan that compiles is late by seconds, any number
+        # is the same graph. (A GPU imagines all of them at once, or as many as its memory holds.)
+        compiled = torch.compile(block.forward, dynamic=True if frozen else None)
         block.forward = partial(_frozen, compiled, FORMS * len(blocks)) if frozen else compiled  # type: ignore[method-assign]
 
 
