@@ -28,8 +28,8 @@ def compile_blocks(module: nn.Module, frozen: bool = False) -> None:
     for block in blocks:
         # A deadline changes how many candidates are imagined at once: on a CPU, where a plan that compiles is late by seconds, any number
         # is the same graph. (A GPU imagines all of them at once, or as many as its memory holds.)
-        compiled = torch.compile(block.forward, dynamic=True if frozen else None)
-        block.forward = partial(_frozen, compiled, FORMS * len(blocks)) if frozen else compiled  # type: ignore[method-assign]
+        block.forward = (partial(_frozen, torch.compile(block.forward, dynamic=True), FORMS * len(blocks))  # type: ignore[method-assign]
+                         if frozen else torch.compile(block.forward))
 
 
 def _frozen(compiled: Any, graphs: int, *args: Any, **kwargs: Any) -> Any:
