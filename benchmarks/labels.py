@@ -36,6 +36,7 @@ from lamplan.train.goal_regression import fit_regression
 from lamplan.train.labelled import HELD_OUT_SHARE, InferredPairs, MotionPairs, Split, every_pair, open_episodes, split
 from lamplan.train.loop import Budget
 from lamplan.train.optimiser import OptimiserConfig
+from lamplan.train.verdict import by_episode
 
 MOTIONS = {"controller": "proposed", "regression": "goal regression", "mean": "mean motion", "zero": "zero action"}
 FRAMES = ("controller", "inferred", "zero", "copy")
@@ -121,11 +122,6 @@ def measure(lam: LatentActionModel, pairs: InferredPairs, goals: MotionPairs, pa
     metric = "delta_xyz" if spec.kind == "arm" else "delta_xy"
     return ({(name, metric, "m"): by_episode(values, errors.plan_episode) for name, values in motions.items()}
             | {(name, "next frame", "L1"): by_episode(errors.step[name], errors.step_episode) for name in FRAMES})
-
-
-def by_episode(values: np.ndarray, episode: np.ndarray) -> np.ndarray:
-    """The mean of each episode's values (N,)."""
-    return np.array([values[episode == number].mean() for number in np.unique(episode)])
 
 
 if __name__ == "__main__":

@@ -141,6 +141,10 @@ def judge(proposed: Row, still: Row, gain: Row, seen: Row, rival: str = "zero ac
                   f"is {sees} the next one than the present frame.")
 
 
+def by_episode(values: np.ndarray, episode: np.ndarray) -> np.ndarray:
+    """The mean of each episode's values (N,), in the order of the episodes' numbers."""
+    return np.array([values[episode == number].mean() for number in np.unique(episode)])
+
+
 def _samples(values: np.ndarray, episode: np.ndarray) -> np.ndarray:
-    numbers = np.unique(episode)
-    return values if len(numbers) < FEW_EPISODES else np.array([values[episode == number].mean() for number in numbers])
+    return values if len(np.unique(episode)) < FEW_EPISODES else by_episode(values, episode)
