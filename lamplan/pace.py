@@ -35,6 +35,12 @@ def free_bytes(device: torch.device) -> int:
     return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
+def wait_for(device: torch.device) -> None:
+    """Until an accelerator has computed what it was asked for: before that a clock tells of the asking alone."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
 @dataclass
 class Pace:
     """Seconds per candidate, and from a search's last iteration to the plan, as this planner has seen them; slow to forget a slow one."""

@@ -18,7 +18,7 @@ from lamplan.costs import AnyOf, GoalCost, Goals
 from lamplan.errors import InputError
 from lamplan.lam import LatentActionModel
 from lamplan.limits import Limits
-from lamplan.pace import Deadline, Pace, most_in_flight
+from lamplan.pace import Deadline, Pace, most_in_flight, wait_for
 from lamplan.precision import Precision
 from lamplan.presets import Preset, Proposals, chosen
 from lamplan.ranks import split_over_ranks
@@ -184,10 +184,17 @@ class Planner:
             distance = self.cost(imagined, goals.episodes(pick))
             return distance if feature_cost is None else distance + feature_cost(imagined)
 
+        def time_left() -> bool:
+            if deadline_s is None:
+                return True
+            wait_for(frames.device)
+            return deadline.time_for(in_flight)
+
         def cost(actions: Tensor) -> Tensor:
             begun = time.perf_counter()
-            found = costs_of(self.dynamics, past, actions, judge, in_flight, lambda: deadline.time_for(in_flight))
+            found = costs_of(self.dynamics, past, actions, judge, in_flight, time_left)
             if deadline_s is not None and actions.shape[1] > 1:
+                wait_for(frames.device)
                 self._pace.saw_candidates(max(1, int(torch.isfinite(found).sum())), time.perf_counter() - begun)
             return found if constraint is None else found + constraint(actions)
 

@@ -89,6 +89,34 @@ def test_a_deadline_is_kept_within_a_tenth_on_a_machine_whose_speed_varies(clock
     assert np.median(took) > 0.8 * 0.25  # and the time is used
 
 
+def test_a_deadline_is_kept_where_an_accelerator_computes_what_it_was_asked_for_later(
+        clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    ready = 0.0
+
+    class Accelerator(PointWorld):
+        def candidate_bytes(self, horizon: int) -> int:
+            return 1
+
+        def rollout(self, past: Past, actions: Tensor) -> Tensor:
+            nonlocal ready
+            ready = max(ready, clock.now) + 0.002 * actions.shape[1]
+            clock.now += 0.001
+            return super().rollout(past, actions)
+
+    def wait_for(device: object) -> None:
+        clock.now = max(clock.now, ready)
+
+    monkeypatch.setattr(planner, "wait_for", wait_for)
+    robot = replace(ROBOT, prior_mean=np.zeros(3), prior_std=np.full(3, 0.2))
+    late = Planner(Accelerator(), robot, CEM(300, 15, 10, 2))
+    late.warmup(deadline_s=0.25, plans=5)
+    for seed in range(20):
+        begun = clock.now
+        late.plan(image(9, 9, 9), image(30, 9, 9), seed=seed, deadline_s=0.25)
+        wait_for(None)
+        assert 0.5 * 0.25 < clock.now - begun <= 1.1 * 0.25
+
+
 def test_what_is_compiled_while_warming_up_is_not_taken_for_slow(clock: Clock) -> None:
     class CompiledWorld(PointWorld):
         known: ClassVar[set[int]] = set()
