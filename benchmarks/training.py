@@ -14,7 +14,7 @@ from __future__ import annotations
 import argparse
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -139,12 +139,13 @@ class Trial:
         """Those of one clip's way through the frozen encoder, if it goes that way."""
         return sum(operations(lambda: clip_features(self.model.encoder, self.memory.draw(0, 1))).values())
 
-    def measure(self, steps: Steps) -> tuple[list[dict[str, Seconds]], float, dict[str, float]]:
-        """Seconds of every step by part, the peak of memory in GiB, and every operator's share of the time in the profiled ones.
+    def measure(self, steps: Steps, measured: Callable[[list[dict[str, Seconds]], float], None]) -> dict[str, float]:
+        """Every operator's share of the time in the profiled steps; before those `measured` gets the seconds of every step by part, and the
+        peak of memory in GiB.
 
         Once only: compilation and recomputation stay with the model.
         """
-        config, clock, profiler, peak = self.config, Clock(self.device), OperatorProfile(self.device), 0.0
+        config, clock, profiler = self.config, Clock(self.device), OperatorProfile(self.device)
 
         def loss(clip: Tensor, step: int) -> tuple[Tensor, dict[str, Tensor]]:
             # The share of imagined steps is kept exactly, so that a few steps give the average that the operations are of.
@@ -152,11 +153,10 @@ class Trial:
             return self.model.loss(clip_features(self.model.encoder, clip), imagined)
 
         def after_step() -> None:
-            nonlocal peak
             self.model.bottleneck.after_step()
             clock.step()
             if len(clock.steps) == steps.warm_up + steps.measured:
-                peak = peak_gib(self.device)  # a profile takes memory of its own
+                measured(clock.steps[steps.warm_up :], peak_gib(self.device))  # a profile takes memory of its own
                 profiler.begin()
             elif len(clock.steps) == steps.total:
                 profiler.end()
@@ -168,7 +168,7 @@ class Trial:
             train(self.joint, self.memory.draw, loss, Budget(steps=steps.total), Path(folder), batch=config.batch,
                   micro_batch=config.micro_batch, title="training", config=config.optimiser, seed=config.seed, after_step=after_step,
                   execution=self.execution)
-        return clock.steps[steps.warm_up : steps.warm_up + steps.measured], peak, profiler.shares()
+        return profiler.shares()
 
     def _loss(self, clip: Tensor, imagined: bool) -> Tensor:
         return self.model.loss(clip_features(self.model.encoder, clip), imagined)[0]
@@ -220,11 +220,16 @@ def main(argv: list[str] | None = None) -> None:
     trial = Trial(config, execution, device)
     # A GPU's attention counts what it does a second time, going backwards, which is no part of an MFU.
     counts = (Trial(config, Execution(), torch.device("meta")) if device.type == "cuda" else trial).operations()
-    found, peak, shares = trial.measure(steps)
-    add_rows(results, name, found, sum(counts.values()), config, rate, peak, recipe_clips)
-    busy_s = float(np.mean([sum(step.values(), Seconds()).busy for step in found]))
-    add_operators(results, name, shares, {operator: config.batch * count / busy_s / rate for operator, count in counts.items()})
-    Run(results, args.out, config.batch).finish()
+    run, mfu = Run(results, args.out, config.batch), {}
+
+    def measured(found: list[dict[str, Seconds]], peak: float) -> None:
+        add_rows(results, name, found, sum(counts.values()), config, rate, peak, recipe_clips)
+        busy_s = float(np.mean([sum(step.values(), Seconds()).busy for step in found]))
+        mfu.update({operator: config.batch * count / busy_s / rate for operator, count in counts.items()})
+        run.keep()  # a profile of many kernels takes long to read
+
+    add_operators(results, name, trial.measure(steps, measured), mfu)
+    run.finish()
 
 
 def add_rows(results: Results, name: str, found: list[dict[str, Seconds]], flops: float, config: PretrainConfig, rate: float,

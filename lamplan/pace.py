@@ -49,10 +49,12 @@ class Pace:
     finish_s: float = 0.0
 
     def in_flight(self, most: int, deadline_s: float | None) -> int:
-        """Candidates at once: as many as memory (`most`) and deadline allow."""
+        """Candidates at once: as many as memory (`most`) allows; a power of two that the deadline allows, for on an accelerator the first
+        plan with a new number waits for its kernels."""
         if deadline_s is None or self.candidate_s == 0:
             return most
-        return max(1, min(most, int(STRIDE_OF_DEADLINE * deadline_s / self.candidate_s)))
+        allowed = max(1, int(STRIDE_OF_DEADLINE * deadline_s / self.candidate_s))
+        return most if most <= allowed else 1 << (allowed.bit_length() - 1)
 
     def saw_candidates(self, count: int, seconds: float) -> None:
         self.candidate_s = _remember(self.candidate_s, seconds / count)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from lamplan.allocator import keep_freed_memory
 from lamplan.controllers import load_controller, load_regression
 from lamplan.costs import AnyOf, GoalCost, Goals
 from lamplan.errors import InputError
+from lamplan.graphs import only_captured
 from lamplan.lam import LatentActionModel
 from lamplan.limits import Limits
 from lamplan.pace import Deadline, Pace, most_in_flight, wait_for
@@ -88,7 +90,7 @@ class Planner:
             raise InputError(f"a planner's stride is 1 or more, and 1 for a robot whose change of action is limited; found {stride}.")
         self.searched = robot.over(stride)
         self._previous: Tensor | None = None
-        self._pace = Pace()
+        self._pace, self._warming = Pace(), False
         if dynamics.device.type == "cpu":
             keep_freed_memory()
 
@@ -131,19 +133,28 @@ class Planner:
     def warmup(self, deadline_s: float | None = None, image: Any = None, plans: int = 3) -> None:
         """Plans a few times towards the picture it sees, so that the first real plans are as fast as the others, and a deadline is kept.
 
-        Each time it has seen one frame more, as in a closed loop: what is compiled is so for every length of history. With a deadline all
-        of it is done twice, for what waits for a compiler tells nothing of how fast it is. `image` (H, W, 3) is any picture as the camera
-        takes it; a black one by default.
+        Each time it has seen one frame more, as in a closed loop: what is compiled is so for every length of history. With a deadline it is
+        done again with as many candidates at once as there will be time for, and once more, for what waits for a compiler tells nothing of
+        how fast it is. `image` (H, W, 3) is any picture as the camera takes it; a black one by default.
         """
         image = np.zeros((256, 256, 3), np.uint8) if image is None else image
         held, warm = self._previous, self.warm_start
-        self.warm_start = False
-        for compiling in [True] if deadline_s is None else [True, False]:
-            for seen in range(1, plans + 1):
-                if compiling or seen == 1:
-                    self._pace = Pace()
-                self.plan([image] * seen, image, deadline_s=deadline_s)
-        self._previous, self.warm_start = held, warm
+        histories = [[image] * seen for seen in range(1, plans + 1)]
+        self.warm_start, self._warming = False, True
+        for obs in histories:
+            self._pace = Pace()
+            self.plan(obs, image, deadline_s=deadline_s)
+        if deadline_s is not None:
+            self._pace = Pace()
+            self.plan(histories[0], image, deadline_s=deadline_s)
+            known = self._pace
+            for obs in histories:
+                self._pace = replace(known)
+                self.plan(obs, image, deadline_s=deadline_s)
+            self._pace = Pace()
+            for obs in histories:
+                self.plan(obs, image, deadline_s=deadline_s)
+        self._previous, self.warm_start, self._warming = held, warm, False
 
     @torch.no_grad()  # not inference mode: a search may follow the gradient of the cost
     def plan(self, obs: Any, goal: Any, seed: int | None = None, constraint: Constraint | None = None,
@@ -203,12 +214,13 @@ class Planner:
         space = self._space(past, seen, limits)
         if self.proposals and constraint is not None:
             space = detour(constraint, space, generator)
-        found = self.search.minimise(split_over_ranks(cost), space, generator, deadline.iteration_over)
-        searched = time.perf_counter()
-        if not (torch.isfinite(found.actions).all() and torch.isfinite(found.cost).all()):
-            raise InputError("the search found no finite plan: a constraint or the model's features returned a NaN or an infinity.")
-        portions = [slice(b, b + in_flight) for b in range(0, len(frames), in_flight)]
-        predicted = torch.cat([self.dynamics.rollout(past.episodes(part), found.actions[part, None])[:, 0] for part in portions])
+        with only_captured() if deadline_s is not None and not self._warming else nullcontext():
+            found = self.search.minimise(split_over_ranks(cost), space, generator, deadline.iteration_over)
+            searched = time.perf_counter()
+            if not (torch.isfinite(found.actions).all() and torch.isfinite(found.cost).all()):
+                raise InputError("the search found no finite plan: a constraint or the model's features returned a NaN or an infinity.")
+            portions = [slice(b, b + in_flight) for b in range(0, len(frames), in_flight)]
+            predicted = torch.cat([self.dynamics.rollout(past.episodes(part), found.actions[part, None])[:, 0] for part in portions])
         self._previous = found.actions
         # Single precision may round a limit up: clip once more in the robot's own numbers.
         executed = self._executed(found, past, seen, predicted, limits)

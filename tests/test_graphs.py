@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from lamplan import graphs
-from lamplan.graphs import Graphs
+from lamplan.graphs import Graphs, only_captured
 
 
 def test_what_comes_again_is_captured_once_for_each_shape_and_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -39,3 +39,20 @@ def test_the_graphs_longest_unused_are_given_up(monkeypatch: pytest.MonkeyPatch)
     for rows in range(1, 2 * graphs.KEPT):
         kept(None, [torch.ones(rows)])
     assert len(kept._captured) == graphs.KEPT
+
+
+def test_who_is_in_a_hurry_gets_what_was_captured_before_and_waits_for_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    captured: list[int] = []
+
+    def capture(function: Any, samples: tuple[Tensor, ...]) -> Any:
+        captured.append(len(samples[0]))
+        return lambda *given: function(*given) + 100
+
+    monkeypatch.setattr(torch.cuda, "make_graphed_callables", capture)
+    same = Graphs(lambda shape, tensors: tensors[0])
+    for _ in range(2):
+        same(None, [torch.zeros(1)])
+    with only_captured():
+        assert [same(None, [torch.zeros(size)])[0].item() for size in (1, 2, 2, 2)] == [100, 0, 0, 0]
+    assert captured == [1]
+    assert same(None, [torch.zeros(2)])[0].item() == 100

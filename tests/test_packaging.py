@@ -49,8 +49,8 @@ ROOMS = {
     "views": {"costs", "motion"},
     "latent_planner": MODEL | {"controllers", "costs", "limits", "motion", "pace", "planner", "presets", "robot", "rollout", "search",
                                "views"},
-    "planner": MODEL | {"allocator", "controllers", "costs", "images", "limits", "pace", "presets", "ranks", "report", "robot", "rollout",
-                        "search", "views"},
+    "planner": MODEL | {"allocator", "controllers", "costs", "graphs", "images", "limits", "pace", "presets", "ranks", "report", "robot",
+                        "rollout", "search", "views"},
 }
 # The face of the package gathers what a user imports; the command line may use everything.
 OPEN = {"__init__", "cli", "commands", "__main__"}

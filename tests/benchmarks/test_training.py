@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from benchmarks import training
+from benchmarks.operators import OperatorProfile
 from lamplan.lam import LatentActionModel
 from lamplan.report import Results
 from lamplan.train.config import load_config
@@ -33,6 +34,16 @@ def test_it_measures_the_loop_and_its_shares_add_up(tmp_path: Path, encode: str)
     # What the operators do of a step's work is all of it, but for those too small to be shown.
     rates = {row.name: row.value for row in results.find(f"operators, {name}", "of the matrix rate")}
     assert 0 < sum(rate * shares[operator] for operator, rate in rates.items()) <= values["mfu"] * 1.001
+
+
+def test_what_was_measured_is_kept_when_the_profile_is_cut_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def killed(profile: OperatorProfile) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(OperatorProfile, "end", killed)
+    with pytest.raises(KeyboardInterrupt):
+        training.main(["--config", str(tiny.recipe(tmp_path)), "--quick", "--device", "cpu", "--out", str(tmp_path / "out")])
+    assert {"mfu", "step_time", "matrix_rate"} <= {row.metric for row in Results.read(tmp_path / "out").rows}
 
 
 def test_a_recipe_is_counted_without_being_run(tmp_path: Path) -> None:
