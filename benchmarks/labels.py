@@ -32,11 +32,11 @@ from lamplan.report.results import Row, describe_device
 from lamplan.robot import RobotSpec
 from lamplan.train.controller import Recipe, fit_once
 from lamplan.train.distribution import Execution
-from lamplan.train.goal_regression import fit_regression
+from lamplan.train.goal_regression import errors_of, fit_regression
 from lamplan.train.labelled import HELD_OUT_SHARE, InferredPairs, MotionPairs, Split, every_pair, open_episodes, split
 from lamplan.train.loop import Budget
 from lamplan.train.optimiser import OptimiserConfig
-from lamplan.train.verdict import by_episode
+from lamplan.train.verdict import by_episode, whole_plans
 
 MOTIONS = {"controller": "proposed", "regression": "goal regression", "mean": "mean motion", "zero": "zero action"}
 FRAMES = ("controller", "inferred", "zero", "copy")
@@ -118,7 +118,7 @@ def measure(lam: LatentActionModel, pairs: InferredPairs, goals: MotionPairs, pa
     fit_regression(blank, goals, parts, spec, recipe.budget, run / "from-nothing", batch=recipe.batch, seed=recipe.seed,
                    optimiser=recipe.optimiser, execution=recipe.execution)
     motions = {name: errors.plan[row] for name, row in MOTIONS.items()}
-    motions["from_nothing"] = replace(fitted, regression=blank).errors(lam, pairs, parts, spec).plan["goal regression"]
+    motions["from_nothing"] = errors_of(blank, whole_plans(pairs.of(parts.test)))[:, spec.position].norm(dim=1).cpu().numpy()
     metric = "delta_xyz" if spec.kind == "arm" else "delta_xy"
     return ({(name, metric, "m"): by_episode(values, errors.plan_episode) for name, values in motions.items()}
             | {(name, "next frame", "L1"): by_episode(errors.step[name], errors.step_episode) for name in FRAMES})

