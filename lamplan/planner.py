@@ -170,9 +170,9 @@ class Planner:
         that is just being executed: what will be seen at its end is imagined, the search begins there, and the plan has it as one
         action more, its first; `actions[1]` is the one to go on with.
 
-        The same seed gives the same plan, unless there is a deadline: with `deadline_s` the search ends in time for the
-        plan to be there so many seconds after the call, after one portion of candidates at least; `warmup` makes that exact. With
-        `warm_start` the search begins at the previous plan, moved on by one step. Raises InputError, naming what was
+        The same seed gives the same plan, unless there is a deadline: with `deadline_s` the search ends in time for the plan to be there so
+        many seconds after the call, after one portion of candidates at least; `warmup` makes that exact, and captures the graphs that a GPU
+        may then replay. With `warm_start` the search begins at the previous plan, moved on by one step. Raises InputError, naming what was
         wrong, rather than return an action that is not finite.
         """
         begun = time.perf_counter()
