@@ -141,20 +141,22 @@ class Planner:
         held, warm = self._previous, self.warm_start
         histories = [[image] * seen for seen in range(1, plans + 1)]
         self.warm_start, self._warming = False, True
-        for obs in histories:
-            self._pace = Pace()
-            self.plan(obs, image, deadline_s=deadline_s)
-        if deadline_s is not None:
-            self._pace = Pace()
-            self.plan(histories[0], image, deadline_s=deadline_s)
-            known = self._pace
+        try:
             for obs in histories:
-                self._pace = replace(known)
+                self._pace = Pace()
                 self.plan(obs, image, deadline_s=deadline_s)
-            self._pace = Pace()
-            for obs in histories:
-                self.plan(obs, image, deadline_s=deadline_s)
-        self._previous, self.warm_start, self._warming = held, warm, False
+            if deadline_s is not None:
+                self._pace = Pace()
+                self.plan(histories[0], image, deadline_s=deadline_s)
+                known = self._pace
+                for obs in histories:
+                    self._pace = replace(known)
+                    self.plan(obs, image, deadline_s=deadline_s)
+                self._pace = Pace()
+                for obs in histories:
+                    self.plan(obs, image, deadline_s=deadline_s)
+        finally:
+            self._previous, self.warm_start, self._warming = held, warm, False
 
     @torch.no_grad()  # not inference mode: a search may follow the gradient of the cost
     def plan(self, obs: Any, goal: Any, seed: int | None = None, constraint: Constraint | None = None,
