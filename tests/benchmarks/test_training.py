@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,9 +12,11 @@ from benchmarks import training
 from benchmarks.operators import OperatorProfile
 from lamplan.lam import LatentActionModel
 from lamplan.report import Results
+from lamplan.train import flops
 from lamplan.train.config import load_config
 from lamplan.train.flops import matrix_rate, training_flops
 from lamplan.train.pretrain import Joint
+from lamplan.train.timing import Seconds
 from tests import tiny
 
 
@@ -64,6 +67,18 @@ def test_operations_of_a_linear_layer_are_counted_and_nothing_is_left_behind() -
     x = torch.randn(10, 30, requires_grad=True)
     assert training_flops(layer, lambda: layer(x).sum()) == 3 * 2 * 10 * 30 * 20  # forward, and to weights and input
     assert layer.weight.grad is None and layer.training
+
+
+def test_the_first_product_which_waits_for_a_library_tells_nothing_of_the_rate(monkeypatch: pytest.MonkeyPatch) -> None:
+    products = 0
+
+    def timed(work: Callable[[], object], device: torch.device) -> Seconds:
+        nonlocal products
+        products += 1
+        return Seconds(busy=5.0 if products == 1 else 0.5)
+
+    monkeypatch.setattr(flops, "timed", timed)
+    assert matrix_rate(torch.device("cpu"), "fp32", seconds=0.0) == 2 * 1024**3 / 0.5
 
 
 def test_attention_counts_where_it_is_fused_too() -> None:
