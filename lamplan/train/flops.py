@@ -55,7 +55,7 @@ def training_flops(module: nn.Module, loss: Callable[[], Tensor]) -> int:
 
 
 def matrix_rate(device: torch.device, precision: Precision, seconds: float = 0.1) -> float:
-    """Operations per second of square matrix products on this device in this precision, the best of what fits in `seconds` after a first one."""
+    """Operations per second of square matrix products on this device in this precision: after a first one, the best in `seconds`."""
     size = 1024 if device.type == "cpu" else 8192
     matrix = torch.randn(size, size, device=device, dtype=torch.bfloat16 if precision == "bf16" else torch.float32)
     timed(lambda: matrix @ matrix, device)  # an accelerator's first product waits for a library, for longer than all the others take
