@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
@@ -69,11 +70,13 @@ def _remember(held: float, new: float) -> float:
 
 @dataclass
 class Deadline:
-    """Says whether there is time for another portion of candidates, or another iteration of a search."""
+    """Says whether there is time for another portion of candidates, or another iteration of a search. Where there is a deadline it calls
+    `wait` before it looks at the clock."""
 
     begun: float
     seconds: float | None
     pace: Pace
+    wait: Callable[[], None] = lambda: None
     last_iteration: float = field(default_factory=lambda: time.perf_counter())
     longest: float = 0.0
 
@@ -81,6 +84,7 @@ class Deadline:
     def left_s(self) -> float:
         if self.seconds is None:
             return float("inf")
+        self.wait()
         return self.seconds - self.pace.finish_s - (time.perf_counter() - self.begun)
 
     def time_for(self, candidates: int) -> bool:
@@ -88,6 +92,8 @@ class Deadline:
 
     def iteration_over(self) -> bool:
         """True where another iteration as long as the longest would end too late; called once after each."""
+        if self.seconds is not None:
+            self.wait()
         now = time.perf_counter()
         self.longest, self.last_iteration = max(self.longest, now - self.last_iteration), now
         return self.left_s < self.longest

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -190,24 +191,18 @@ class Planner:
             past = self._after(now, ahead)
         seen = Views(self._presents(past, images[:, -1], ahead) if shifted else past.present, every_goal, len(frames))
         encoded = time.perf_counter()
-        deadline = Deadline(begun, deadline_s, self._pace)
+        deadline = Deadline(begun, deadline_s, self._pace, partial(wait_for, frames.device))
         in_flight = self._pace.in_flight(most_in_flight(self.dynamics, self.search.horizon), deadline_s)
 
         def judge(imagined: Tensor, pick: slice) -> Tensor:
             distance = self.cost(imagined, goals.episodes(pick))
             return distance if feature_cost is None else distance + feature_cost(imagined)
 
-        def time_left() -> bool:
-            if deadline_s is None:
-                return True
-            wait_for(frames.device)
-            return deadline.time_for(in_flight)
-
         def cost(actions: Tensor) -> Tensor:
             begun = time.perf_counter()
-            found = costs_of(self.dynamics, past, actions, judge, in_flight, time_left)
+            found = costs_of(self.dynamics, past, actions, judge, in_flight, lambda: deadline.time_for(in_flight))
             if deadline_s is not None and actions.shape[1] > 1:
-                wait_for(frames.device)
+                deadline.wait()
                 self._pace.saw_candidates(max(1, int(torch.isfinite(found).sum())), time.perf_counter() - begun)
             return found if constraint is None else found + constraint(actions)
 
@@ -223,11 +218,11 @@ class Planner:
                 raise InputError("the search found no finite plan: a constraint or the model's features returned a NaN or an infinity.")
             portions = [slice(b, b + in_flight) for b in range(0, len(frames), in_flight)]
             predicted = torch.cat([self.dynamics.rollout(past.episodes(part), found.actions[part, None])[:, 0] for part in portions])
+            executed = self._executed(found, past, seen, predicted, limits)
         self._previous = found.actions
-        # Single precision may round a limit up: clip once more in the robot's own numbers.
-        executed = self._executed(found, past, seen, predicted, limits)
         if ahead is not None:
             executed, predicted = torch.cat([ahead[:, None], executed], 1), torch.cat([past.present[:, None], predicted], 1)
+        # Single precision may round a limit up: clip once more in the robot's own numbers.
         actions = self.robot.clip(executed.cpu().double().numpy())
         near = NEAR_LIMIT * (self.robot.high - self.robot.low)
         at_limit = ((actions < self.robot.low + near) | (actions > self.robot.high - near)).any((1, 2))

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from torch import Tensor
 
-from lamplan import CEM, Planner, pace, planner
+from lamplan import CEM, Gradient, Planner, pace, planner
 from lamplan.pace import Deadline, Pace
 from lamplan.rollout import Past
+from lamplan.search import Search
 from tests.test_planner import ROBOT, PointWorld, image
 
 
@@ -89,8 +90,9 @@ def test_a_deadline_is_kept_within_a_tenth_on_a_machine_whose_speed_varies(clock
     assert np.median(took) > 0.8 * 0.25  # and the time is used
 
 
+@pytest.mark.parametrize("search", [CEM(300, 15, 10, 2), Gradient(samples=1, iterations=500, horizon=2)])
 def test_a_deadline_is_kept_where_an_accelerator_computes_what_it_was_asked_for_later(
-        clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+        clock: Clock, monkeypatch: pytest.MonkeyPatch, search: Search) -> None:
     ready = 0.0
 
     class Accelerator(PointWorld):
@@ -108,7 +110,7 @@ def test_a_deadline_is_kept_where_an_accelerator_computes_what_it_was_asked_for_
 
     monkeypatch.setattr(planner, "wait_for", wait_for)
     robot = replace(ROBOT, prior_mean=np.zeros(3), prior_std=np.full(3, 0.2))
-    late = Planner(Accelerator(), robot, CEM(300, 15, 10, 2))
+    late = Planner(Accelerator(), robot, search)
     late.warmup(deadline_s=0.25, plans=5)
     for seed in range(20):
         begun = clock.now
