@@ -31,8 +31,12 @@ def spoil(folder: Path, kind: str, rng: np.random.Generator) -> Path:
             content[data + 800 :] = rng.integers(0, 256, len(content) - data - 800)
         if kind == "truncated":
             content = content[: data + (len(content) - data) // 2]
-        if kind == "truncated-end":  # without its last tenth
-            content = content[: len(content) - (len(content) - data) // 10]
+        if kind == "truncated-end":  # without its last tenth and half of the picture before it: cut between two it would only be short
+            with av.open(str(path)) as container:
+                spans = [(packet.pos, packet.size) for packet in container.demux(video=0) if packet.size]
+            end = len(content) - (len(content) - data) // 10
+            start, size = max(span for span in spans if span[0] < end)
+            content = content[: start + size // 2]
         path.write_bytes(content.tobytes())
     return path
 
