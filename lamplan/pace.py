@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 
@@ -57,6 +57,10 @@ class Pace:
         allowed = max(1, int(STRIDE_OF_DEADLINE * deadline_s / self.candidate_s))
         return most if most <= allowed else 1 << (allowed.bit_length() - 1)
 
+    def by_two(self, deadline_s: float) -> Pace:
+        """As slow as leaves time for two candidates at once."""
+        return replace(self, candidate_s=max(self.candidate_s, STRIDE_OF_DEADLINE * deadline_s / 2.5))
+
     def saw_candidates(self, count: int, seconds: float) -> None:
         self.candidate_s = _remember(self.candidate_s, seconds / count)
 
@@ -65,7 +69,10 @@ class Pace:
 
 
 def _remember(held: float, new: float) -> float:
-    return new if held == 0 else max(new, 0.9 * held + 0.1 * new)
+    if held == 0:
+        return new
+    new = min(new, 2 * held)  # one that stalled, for whatever else the machine did, would be remembered for dozens of plans
+    return max(new, 0.9 * held + 0.1 * new)
 
 
 @dataclass

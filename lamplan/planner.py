@@ -135,8 +135,9 @@ class Planner:
         """Plans a few times towards the picture it sees, so that the first real plans are as fast as the others, and a deadline is kept.
 
         Each time it has seen one frame more, as in a closed loop: what is compiled is so for every length of history. With a deadline it is
-        done again with as many candidates at once as there will be time for, and once more, for what waits for a compiler tells nothing of
-        how fast it is. `image` (H, W, 3) is any picture as the camera takes it; a black one by default.
+        done again with two candidates at once, for what is compiled for a second number of them is so for any; and once more, for what
+        waits for a compiler tells nothing of how fast it is. `image` (H, W, 3) is any picture as the camera takes it; a black one by
+        default.
         """
         image = np.zeros((256, 256, 3), np.uint8) if image is None else image
         held, warm = self._previous, self.warm_start
@@ -149,11 +150,11 @@ class Planner:
             if deadline_s is not None:
                 self._pace = Pace()
                 self.plan(histories[0], image, deadline_s=deadline_s)
-                known = self._pace
+                two, self._warming = self._pace.by_two(deadline_s), False  # a graph of two would never be replayed
                 for obs in histories:
-                    self._pace = replace(known)
+                    self._pace = replace(two)
                     self.plan(obs, image, deadline_s=deadline_s)
-                self._pace = Pace()
+                self._pace, self._warming = Pace(), True
                 for obs in histories:
                     self.plan(obs, image, deadline_s=deadline_s)
         finally:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from lamplan.errors import InputError
 from lamplan.graphs import Graphs
 from lamplan.lam import LatentActionModel
-from lamplan.models.compiled import compile_blocks
+from lamplan.models.compiled import compile_rollout
 from lamplan.models.controller import Controller
 from lamplan.models.goal_regression import GoalRegression
 from lamplan.models.plain import is_plain
@@ -137,7 +137,7 @@ class WorldModelDynamics:
             self.fast = copy.deepcopy(self.fast)
             for part in self.fast:
                 if isinstance(part, nn.Module):
-                    compile_blocks(part.requires_grad_(False), frozen=self.device.type == "cpu")
+                    compile_rollout(part.requires_grad_(False), frozen=self.device.type == "cpu")
         self._graphs = Graphs(lambda shape, tensors: self._imagine(Past.joined(shape, tensors[1:]), tensors[0]))
 
     def through(self, action_map: ActionMap) -> WorldModelDynamics:

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import replace
 from typing import ClassVar
 
 import numpy as np
 import pytest
+import torch
 from torch import Tensor
 
-from lamplan import CEM, Gradient, Planner, pace, planner
+from lamplan import CEM, Gradient, Planner, pace, planner, rollout
+from lamplan.lam import LatentActionModel
+from lamplan.models.compiled import compile_rollout
+from lamplan.models.controller import Controller, ControllerConfig
 from lamplan.pace import Deadline, Pace
-from lamplan.rollout import Past
+from lamplan.rollout import LatentDynamics, Past
 from lamplan.search import Search
+from tests.models.test_networks import LAM, scrambled
 from tests.test_planner import ROBOT, PointWorld, image
 
 
@@ -62,8 +68,12 @@ def test_a_slow_portion_is_forgotten_slowly_and_portions_are_a_tenth_of_the_time
     held = Pace()
     for seconds in (0.01, 0.04, 0.01):
         held.saw_candidates(1, seconds)
-    assert held.candidate_s == pytest.approx(0.037)
-    assert held.in_flight(32, 1.0) == 2 and held.in_flight(32, None) == 32
+    assert held.candidate_s == pytest.approx(0.019)  # a stall counts as twice as slow, however long it was
+    assert held.in_flight(32, 1.0) == 4 and held.in_flight(32, None) == 32
+    held.saw_candidates(1, 5.0)
+    for _ in range(10):
+        held.saw_candidates(1, 0.01)
+    assert held.candidate_s < 0.02
 
 
 @pytest.mark.parametrize("spread", [0.0, 0.1, 0.2])
@@ -149,3 +159,24 @@ def test_what_is_compiled_while_warming_up_is_not_taken_for_slow(clock: Clock) -
         compiled.plan([image(9, 9, 9)] * history, image(30, 9, 9), deadline_s=0.25)
         assert 0.5 * 0.25 < clock.now - begun <= 1.1 * 0.25
         assert world.most >= 15  # and not one by one, as after a plan that was taken for slow
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_no_plan_waits_for_a_compiler_after_a_warm_up(device: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    # As blocks are compiled on either device, but for the compiler of kernels; how many candidates there is time for changes with the load.
+    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="aot_eager"))
+    monkeypatch.setattr(rollout, "compile_rollout", lambda part, frozen: compile_rollout(part, device == "cpu"))
+    monkeypatch.setattr(planner, "most_in_flight", lambda dynamics, horizon: 300)
+    lam = scrambled(LatentActionModel(LAM)).eval()
+    controller = scrambled(Controller(ControllerConfig(width=24, depth=1, heads=2), 24, 4, 3, 8)).eval()
+    torch._dynamo.reset()
+    torch._dynamo.utils.counters.clear()
+    compiled = Planner(LatentDynamics(lam, controller, compile=True), ROBOT, CEM(60, 15, 10, 2))  # type: ignore[arg-type]
+    seen = np.random.default_rng(0).integers(0, 256, (lam.config.encoder.image_size,) * 2 + (3,), dtype=np.uint8)
+    compiled.warmup(deadline_s=0.05, image=seen)
+    before = torch._dynamo.utils.counters["stats"]["unique_graphs"]
+    for history in (1, 2, 3):
+        for at_once in (60, 32, 16, 7, 4, 2, 1):
+            compiled._pace = Pace(candidate_s=0.1 * 0.05 / at_once)
+            compiled.plan([seen] * history, seen, deadline_s=0.05)
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == before > 0

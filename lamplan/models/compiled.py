@@ -21,19 +21,29 @@ def blocks_of(module: nn.Module) -> list[nn.Module]:
     return [block for each in lists for block in each.children()]
 
 
-def compile_blocks(module: nn.Module, frozen: bool = False) -> None:
-    """Has every block compiled when it first runs, in place. `frozen` weights, which no gradient asks for, become constants that are laid
-    out once for the products that they are in; every block then has graphs of its own."""
+def compile_blocks(module: nn.Module) -> None:
+    """Has every block compiled when it first runs, in place."""
+    for block in blocks_of(module):
+        block.forward = torch.compile(block.forward)  # type: ignore[method-assign]
+
+
+def compile_rollout(module: nn.Module, frozen: bool) -> None:
+    """The same for blocks that candidates are imagined with, in up to FORMS graphs each.
+
+    `frozen` weights, which no gradient asks for, become constants that are laid out once for the products that they are in; every block
+    then has graphs of its own.
+    """
     blocks = blocks_of(module)
     for block in blocks:
         # A deadline changes how many candidates are imagined at once: on a CPU, where a plan that compiles is late by seconds, any number
-        # is the same graph. (A GPU imagines all of them at once, or as many as its memory holds.)
-        block.forward = (partial(_frozen, torch.compile(block.forward, dynamic=True), FORMS * len(blocks))  # type: ignore[method-assign]
-                         if frozen else torch.compile(block.forward))
+        # is the same graph. A GPU imagines all of them at once, or as many as its memory holds, but under a deadline: the second number
+        # that it sees is compiled for any.
+        compiled = torch.compile(block.forward, dynamic=True if frozen else None)
+        block.forward = partial(_in_forms, compiled, FORMS * (len(blocks) if frozen else 1), frozen)  # type: ignore[method-assign]
 
 
-def _frozen(compiled: Any, graphs: int, *args: Any, **kwargs: Any) -> Any:
-    # Not as an option of torch.compile: tracing asks the setting itself whether weights are constants, and else hands them in like any
-    # other input. And all blocks count as one function, whose graphs are limited.
-    with generating.patch(freezing=True), tracing.patch(recompile_limit=graphs):
+def _in_forms(compiled: Any, graphs: int, frozen: bool, *args: Any, **kwargs: Any) -> Any:
+    # Freezing not as an option of torch.compile: tracing asks the setting itself whether weights are constants, and else hands them in like
+    # any other input. And all blocks count as one function, whose graphs are limited.
+    with generating.patch(freezing=frozen), tracing.patch(recompile_limit=graphs):
         return compiled(*args, **kwargs)

@@ -17,7 +17,7 @@ from lamplan.errors import InputError
 from lamplan.lam import LAMConfig, LatentActionModel, resize
 from lamplan.latents import NoisyBottleneck, NoisyConfig
 from lamplan.models import frame_causal as frame_causal_module
-from lamplan.models.compiled import compile_blocks
+from lamplan.models.compiled import compile_rollout
 from lamplan.models.controller import Controller, ControllerConfig
 from lamplan.models.encoder import Encoder, EncoderConfig
 from lamplan.models.frame_causal import Frames, frame_causal
@@ -219,7 +219,7 @@ def test_compiled_blocks_have_their_weights_laid_out_for_a_cpus_products() -> No
     torch._dynamo.utils.counters.clear()
     with torch.inference_mode():
         expected = [block(x, rope) for block in blocks]
-        compile_blocks(network, frozen=True)
+        compile_rollout(network, frozen=True)
         for _ in range(2):
             for block, plain in zip(blocks, expected, strict=True):
                 torch.testing.assert_close(block(x, rope), plain, rtol=0.02, atol=0.02)
