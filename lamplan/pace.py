@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import torch
 
@@ -57,9 +57,10 @@ class Pace:
         allowed = max(1, int(STRIDE_OF_DEADLINE * deadline_s / self.candidate_s))
         return most if most <= allowed else 1 << (allowed.bit_length() - 1)
 
-    def by_two(self, deadline_s: float) -> Pace:
-        """As slow as leaves time for two candidates at once."""
-        return replace(self, candidate_s=max(self.candidate_s, STRIDE_OF_DEADLINE * deadline_s / 2.5))
+    @classmethod
+    def of_two(cls, deadline_s: float) -> Pace:
+        """One that allows two candidates at once."""
+        return cls(candidate_s=STRIDE_OF_DEADLINE * deadline_s / 2.5)
 
     def saw_candidates(self, count: int, seconds: float) -> None:
         self.candidate_s = _remember(self.candidate_s, seconds / count)

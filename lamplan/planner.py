@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -148,11 +148,9 @@ class Planner:
                 self._pace = Pace()
                 self.plan(obs, image, deadline_s=deadline_s)
             if deadline_s is not None:
-                self._pace = Pace()
-                self.plan(histories[0], image, deadline_s=deadline_s)
-                two, self._warming = self._pace.by_two(deadline_s), False  # a graph of two would never be replayed
+                self._warming = False  # a graph of two would never be replayed
                 for obs in histories:
-                    self._pace = replace(two)
+                    self._pace = Pace.of_two(deadline_s)
                     self.plan(obs, image, deadline_s=deadline_s)
                 self._pace, self._warming = Pace(), True
                 for obs in histories:

@@ -21,7 +21,7 @@ FEW_SCORES = 2**18
 
 
 BACKWARDS = {"bwd_BLOCK_M1": 64, "bwd_BLOCK_N1": 64, "bwd_BLOCK_M2": 64, "bwd_BLOCK_N2": 64, "bwd_num_warps": 4, "bwd_num_stages": 3}
-"""Tiles of FlexAttention's way back: 2.1 ms where those that torch takes by itself need 2.4, on an H200 at the paper's sizes."""
+"""Tiles of FlexAttention's way back: for heads of 64 numbers a little faster on an H200 than those that torch takes by itself."""
 
 
 class Frames(NamedTuple):

@@ -18,7 +18,7 @@ from lamplan.robot import RobotSpec
 from lamplan.train.goal_regression import errors_of
 from lamplan.train.labelled import InferredPairs
 
-MOST = 2048  # pairs that are measured on
+MOST = 2048  # pairs that are measured on, of either kind
 USABLE = 0.75
 """A motion read back from two pictures that errs by more than this share of the way is no good start for a plan."""
 FEW_EPISODES = 5
@@ -53,20 +53,20 @@ class Errors:
         return cls(plan_episode, each("plan"), proposal, regression, step_episode, each("step"), each("back"))
 
 
-def whole_plans(pairs: InferredPairs, most: int = MOST) -> InferredPairs:
+def whole_plans(pairs: InferredPairs) -> InferredPairs:
     """The pairs that errors over whole plans are measured on."""
-    every = pairs.at_most(most)
+    every = pairs.at_most(MOST)
     return every.where(every.longest())
 
 
 @torch.inference_mode()
 def held_out_errors(lam: LatentActionModel, controller: Controller, regression: GoalRegression, pairs: InferredPairs, spec: RobotSpec,
-                    usual: Tensor, most: int = MOST) -> Errors:
+                    usual: Tensor) -> Errors:
     """Of the motion proposed from the latent between two frames a plan apart, of the goal regression's, of standing still, and of the
     mean motion of the episodes learned from (`usual`, by the number of steps (G + 1, A)); of the world model's next frame with
     the latent of the true action, the inferred one, none, and of the present frame; and of the motion of a single step, read back from
-    the first two of these latents. On at most `most` pairs each."""
-    every, steps = pairs.at_most(most), pairs.where(pairs.gap == 1).at_most(most)
+    the first two of these latents. On at most MOST pairs each."""
+    every, steps = pairs.at_most(MOST), pairs.where(pairs.gap == 1).at_most(MOST)
     proposal = torch.cat([controller.actions(every.features[first].float(), z[:, None])[:, 0] - moved for first, z, moved in
                           zip(every.first.split(64), every.latents.split(64), every.moved.split(64), strict=True)])
     far, axes = every.longest(), spec.position  # those of `whole_plans`
@@ -82,7 +82,7 @@ def held_out_errors(lam: LatentActionModel, controller: Controller, regression: 
                 back[name].append(motion[:, axes].norm(dim=1))
         parts["copy"].append((s - s_next).abs().mean((1, 2)))
     errors = {"proposed": proposal, "zero action": every.moved, "mean motion": every.moved - usual[every.gap]}
-    regressed = errors_of(regression, whole_plans(pairs, most))
+    regressed = errors_of(regression, whole_plans(pairs))
     plan = {name: by[far][:, axes].norm(dim=1).cpu().numpy() for name, by in errors.items()}
     plan["goal regression"] = regressed[:, axes].norm(dim=1).cpu().numpy()
     step, read = ({name: torch.cat(values).cpu().numpy() for name, values in by.items()} for by in (parts, back))
