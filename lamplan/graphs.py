@@ -3,27 +3,15 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable
 from typing import Any, cast
 
 import torch
 from torch import Tensor
 
+from lamplan.models.prepared import Prepared, may_prepare
+
 KEPT = 8  # graphs, each with memory of its own
-
-_capturing = ContextVar("capturing", default=True)
-
-
-@contextmanager
-def only_captured() -> Iterator[None]:
-    """While this lasts nothing is captured, which takes long; what was is replayed."""
-    token = _capturing.set(False)
-    try:
-        yield
-    finally:
-        _capturing.reset(token)
 
 
 class Graphs:
@@ -40,7 +28,7 @@ class Graphs:
     def __call__(self, shape: Any, tensors: list[Tensor]) -> Tensor:
         slope = torch.is_grad_enabled() and tensors[0].requires_grad
         key = shape, slope, tuple((tuple(x.shape), x.dtype) for x in tensors)
-        if key in self._captured and self._captured[key] is None and _capturing.get():
+        if key in self._captured and self._captured[key] is None and may_prepare(Prepared.GRAPHS):
             self._captured[key] = self._capture(shape, tensors, slope)
         graph = self._captured.setdefault(key, None)
         self._captured.move_to_end(key)

@@ -18,9 +18,9 @@ from lamplan.allocator import keep_freed_memory
 from lamplan.controllers import load_controller, load_regression
 from lamplan.costs import AnyOf, GoalCost, Goals
 from lamplan.errors import InputError
-from lamplan.graphs import only_captured
 from lamplan.lam import LatentActionModel
 from lamplan.limits import Limits
+from lamplan.models.prepared import Prepared, only_preparing
 from lamplan.pace import Deadline, Pace, most_in_flight, wait_for
 from lamplan.precision import Precision
 from lamplan.presets import Preset, Proposals, chosen
@@ -91,7 +91,7 @@ class Planner:
             raise InputError(f"a planner's stride is 1 or more, and 1 for a robot whose change of action is limited; found {stride}.")
         self.searched = robot.over(stride)
         self._previous: Tensor | None = None
-        self._pace, self._warming = Pace(), False
+        self._pace, self._may_prepare = Pace(), Prepared.NOTHING
         if dynamics.device.type == "cpu":
             keep_freed_memory()
 
@@ -134,29 +134,29 @@ class Planner:
     def warmup(self, deadline_s: float | None = None, image: Any = None, plans: int = 3) -> None:
         """Plans a few times towards the picture it sees, so that the first real plans are as fast as the others, and a deadline is kept.
 
-        Each time it has seen one frame more, as in a closed loop: what is compiled is so for every length of history. With a deadline it is
-        done again with two candidates at once, for what is compiled for a second number of them is so for any; and once more, for what
-        waits for a compiler tells nothing of how fast it is. `image` (H, W, 3) is any picture as the camera takes it; a black one by
-        default.
+        Each time it has seen one frame more, as in a closed loop: what is compiled is so for every length of history up to `plans`. With a
+        deadline it is done again with two candidates at once, for what is compiled for a second number of them is so for any; and once
+        more, for what waits for a compiler tells nothing of how fast it is. `image` ([B,] H, W, 3) is any picture as the camera takes it,
+        or one for each of the episodes that are planned together; a single black one by default.
         """
-        image = np.zeros((256, 256, 3), np.uint8) if image is None else image
+        image = np.zeros((256, 256, 3), np.uint8) if image is None else images_of(image, "image").cpu().numpy()
         held, warm = self._previous, self.warm_start
-        histories = [[image] * seen for seen in range(1, plans + 1)]
-        self.warm_start, self._warming = False, True
+
+        def see(may_prepare: Prepared, pace: Callable[[], Pace]) -> None:
+            self._may_prepare = may_prepare
+            for seen in range(1, plans + 1):
+                self._pace = pace()
+                self.plan([image] * seen, image, deadline_s=deadline_s)
+
+        self.warm_start = False
         try:
-            for obs in histories:
-                self._pace = Pace()
-                self.plan(obs, image, deadline_s=deadline_s)
+            see(Prepared.EVERYTHING, Pace)
             if deadline_s is not None:
-                self._warming = False  # a graph of two would never be replayed
-                for obs in histories:
-                    self._pace = Pace.of_two(deadline_s)
-                    self.plan(obs, image, deadline_s=deadline_s)
-                self._pace, self._warming = Pace(), True
-                for obs in histories:
-                    self.plan(obs, image, deadline_s=deadline_s)
+                see(Prepared.CODE, lambda: Pace.of_two(deadline_s))  # graphs of two would never be replayed
+                timed = Pace()
+                see(Prepared.EVERYTHING, lambda: timed)
         finally:
-            self._previous, self.warm_start, self._warming = held, warm, False
+            self._previous, self.warm_start, self._may_prepare = held, warm, Prepared.NOTHING
 
     @torch.no_grad()  # not inference mode: a search may follow the gradient of the cost
     def plan(self, obs: Any, goal: Any, seed: int | None = None, constraint: Constraint | None = None,
@@ -173,9 +173,9 @@ class Planner:
         action more, its first; `actions[1]` is the one to go on with.
 
         The same seed gives the same plan, unless there is a deadline: with `deadline_s` the search ends in time for the plan to be there so
-        many seconds after the call, after one portion of candidates at least; `warmup` makes that exact, and captures the graphs that a GPU
-        may then replay. With `warm_start` the search begins at the previous plan, moved on by one step. Raises InputError, naming what was
-        wrong, rather than return an action that is not finite.
+        many seconds after the call, after one portion of candidates at least; `warmup` makes that exact, and compiles and captures what the
+        plan uses, for it waits for neither. With `warm_start` the search begins at the previous plan, moved on by one step. Raises
+        InputError, naming what was wrong, rather than return an action that is not finite.
         """
         begun = time.perf_counter()
         self._refuse(constraint)
@@ -210,7 +210,7 @@ class Planner:
         space = self._space(past, seen, limits)
         if self.proposals and constraint is not None:
             space = detour(constraint, space, generator)
-        with only_captured() if deadline_s is not None and not self._warming else nullcontext():
+        with only_preparing(self._may_prepare) if deadline_s is not None else nullcontext():
             found = self.search.minimise(split_over_ranks(cost), space, generator, deadline.iteration_over)
             searched = time.perf_counter()
             if not (torch.isfinite(found.actions).all() and torch.isfinite(found.cost).all()):

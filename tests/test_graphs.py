@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from lamplan import graphs
-from lamplan.graphs import Graphs, only_captured
+from lamplan.graphs import Graphs
+from lamplan.models.prepared import Prepared, only_preparing
 
 
 def test_what_comes_again_is_captured_once_for_each_shape_and_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -52,7 +53,7 @@ def test_who_is_in_a_hurry_gets_what_was_captured_before_and_waits_for_no_more(m
     same = Graphs(lambda shape, tensors: tensors[0])
     for _ in range(2):
         same(None, [torch.zeros(1)])
-    with only_captured():
+    with only_preparing(Prepared.CODE):
         assert [same(None, [torch.zeros(size)])[0].item() for size in (1, 2, 2, 2)] == [100, 0, 0, 0]
     assert captured == [1]
     assert same(None, [torch.zeros(2)])[0].item() == 100

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import ClassVar
 
@@ -161,22 +163,60 @@ def test_what_is_compiled_while_warming_up_is_not_taken_for_slow(clock: Clock) -
         assert world.most >= 15  # and not one by one, as after a plan that was taken for slow
 
 
-@pytest.mark.parametrize("device", ["cpu", "cuda"])
-def test_no_plan_waits_for_a_compiler_after_a_warm_up(device: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    # As blocks are compiled on either device, but for the compiler of kernels; how many candidates there is time for changes with the load.
+@pytest.fixture
+def compiles(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], Planner]]:
+    """A planner whose blocks are compiled as on a device, but for the compiler of kernels: here they are counted."""
+    def on(device: str) -> Planner:
+        monkeypatch.setattr(rollout, "compile_rollout", lambda part, frozen: compile_rollout(part, device == "cpu"))
+        lam = scrambled(LatentActionModel(LAM)).eval()
+        controller = scrambled(Controller(ControllerConfig(width=24, depth=1, heads=2), 24, 4, 3, 8)).eval()
+        return Planner(LatentDynamics(lam, controller, compile=True), ROBOT, CEM(60, 15, 10, 2))  # type: ignore[arg-type]
+
     monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="aot_eager"))
-    monkeypatch.setattr(rollout, "compile_rollout", lambda part, frozen: compile_rollout(part, device == "cpu"))
     monkeypatch.setattr(planner, "most_in_flight", lambda dynamics, horizon: 300)
-    lam = scrambled(LatentActionModel(LAM)).eval()
-    controller = scrambled(Controller(ControllerConfig(width=24, depth=1, heads=2), 24, 4, 3, 8)).eval()
     torch._dynamo.reset()
     torch._dynamo.utils.counters.clear()
-    compiled = Planner(LatentDynamics(lam, controller, compile=True), ROBOT, CEM(60, 15, 10, 2))  # type: ignore[arg-type]
-    seen = np.random.default_rng(0).integers(0, 256, (lam.config.encoder.image_size,) * 2 + (3,), dtype=np.uint8)
-    compiled.warmup(deadline_s=0.05, image=seen)
-    before = torch._dynamo.utils.counters["stats"]["unique_graphs"]
+    yield on
+    torch._dynamo.reset()
+
+
+def graphs() -> int:
+    return int(torch._dynamo.utils.counters["stats"]["unique_graphs"])
+
+
+def seen(episodes: int) -> np.ndarray:
+    size = LAM.encoder.image_size
+    pictures = np.random.default_rng(0).integers(0, 256, (episodes, size, size, 3), dtype=np.uint8)
+    return pictures[0] if episodes == 1 else pictures
+
+
+def plans_at_every_pace(compiled: Planner, pictures: np.ndarray) -> None:
+    """With every length of history, and as many candidates at once as a load would leave time for."""
     for history in (1, 2, 3):
-        for at_once in (60, 32, 16, 7, 4, 2, 1):
-            compiled._pace = Pace(candidate_s=0.1 * 0.05 / at_once)
-            compiled.plan([seen] * history, seen, deadline_s=0.05)
-    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == before > 0
+        for at_once in (60, 32, 16, 8, 4, 2, 1):
+            if at_once >= pictures[..., 0, 0, 0].size:
+                compiled._pace = Pace(candidate_s=0.1 * 0.05 / (at_once + 0.5))
+                compiled.plan([pictures] * history, pictures, deadline_s=0.05)
+
+
+@pytest.mark.parametrize(("device", "episodes"), [("cpu", 1), ("cuda", 1), ("cuda", 3)])
+def test_whatever_a_plan_with_a_deadline_needs_was_compiled_by_the_warm_up(
+        device: str, episodes: int, compiles: Callable[[str], Planner], monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled, pictures = compiles(device), seen(episodes)
+    compiled.warmup(deadline_s=0.05, image=pictures)
+    before = graphs()
+    monkeypatch.setattr(planner, "only_preparing", lambda what: nullcontext())  # or it would be done without
+    plans_at_every_pace(compiled, pictures)
+    assert graphs() == before > 0
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_no_plan_with_a_deadline_waits_for_a_compiler_and_others_do(device: str, compiles: Callable[[str], Planner]) -> None:
+    compiled = compiles(device)
+    compiled.warmup(deadline_s=0.05, image=seen(1), plans=1)
+    before = graphs()
+    for pictures in (seen(1), seen(3)):  # of one a history that the warm-up had not, and episodes together
+        plans_at_every_pace(compiled, pictures)
+    assert graphs() == before > 0
+    compiled.plan([seen(1)] * 2, seen(1))
+    assert graphs() > before

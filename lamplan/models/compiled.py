@@ -10,6 +10,8 @@ import torch._dynamo.config as tracing
 import torch._inductor.config as generating
 from torch import nn
 
+from lamplan.models.prepared import Prepared, may_prepare
+
 FORMS = 32
 """So many graphs a block may have before what it has not seen yet runs uncompiled: one for every number of frames before this one, shared
 by candidates or their own, and more where one episode becomes several."""
@@ -35,15 +37,16 @@ def compile_rollout(module: nn.Module, frozen: bool) -> None:
     """
     blocks = blocks_of(module)
     for block in blocks:
-        # A deadline changes how many candidates are imagined at once: on a CPU, where a plan that compiles is late by seconds, any number
-        # is the same graph. A GPU imagines all of them at once, or as many as its memory holds, but under a deadline: the second number
-        # that it sees is compiled for any.
+        # A deadline changes how many candidates are imagined at once, and none can wait for a compiler: on a CPU any number is the same
+        # graph. A GPU imagines all of them at once, or as many as its memory holds, but under a deadline: the second number that it sees is
+        # compiled for any.
         compiled = torch.compile(block.forward, dynamic=True if frozen else None)
-        block.forward = partial(_in_forms, compiled, FORMS * (len(blocks) if frozen else 1), frozen)  # type: ignore[method-assign]
+        known = torch._dynamo.run(block.forward)  # type: ignore[no-untyped-call]
+        block.forward = partial(_in_forms, compiled, known, FORMS * (len(blocks) if frozen else 1), frozen)  # type: ignore[method-assign]
 
 
-def _in_forms(compiled: Any, graphs: int, frozen: bool, *args: Any, **kwargs: Any) -> Any:
+def _in_forms(compiled: Any, known: Any, graphs: int, frozen: bool, *args: Any, **kwargs: Any) -> Any:
     # Freezing not as an option of torch.compile: tracing asks the setting itself whether weights are constants, and else hands them in like
     # any other input. And all blocks count as one function, whose graphs are limited.
     with generating.patch(freezing=frozen), tracing.patch(recompile_limit=graphs):
-        return compiled(*args, **kwargs)
+        return compiled(*args, **kwargs) if may_prepare(Prepared.CODE) else known(*args, **kwargs)
