@@ -49,7 +49,7 @@ def never() -> bool:
 
 @dataclass(frozen=True)
 class Found:
-    """What a search returns. `curve` (iterations, B) is the best cost of each iteration."""
+    """What a search returns. `curve` (iterations, B) is the best cost of each iteration, infinite where none was finite."""
 
     actions: Tensor  # (B, H, A)
     cost: Tensor  # (B,)
@@ -58,9 +58,9 @@ class Found:
 
 class Search(Protocol):
     """A search method. It never calls `cost` with actions that are not allowed, and never returns any. A candidate whose cost is not
-    finite counts as the worst; where that is true of all candidates of an episode, InputError is raised. The first candidate
-    of an iteration is the one that is the most likely to be good, should there be time for few; it ends early when `enough`
-    says so, after one iteration at least."""
+    finite counts as the worst; where that is true of all candidates of an episode, InputError is raised. What it finds for one episode
+    does not depend on which others are searched with it: all try the same noise. The first candidate of an iteration is the one that is
+    the most likely to be good, should there be time for few; it ends early when `enough` says so, after one iteration at least."""
 
     @property
     def horizon(self) -> int: ...
@@ -72,6 +72,11 @@ def beginning(space: SearchSpace) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation (B, H, A) that a search begins with, the mean where it is allowed."""
     mean = space.plan_inside(space.mean)
     return mean, space.std.expand_as(mean)
+
+
+def noise_like(mean: Tensor, count: int, generator: torch.Generator) -> Tensor:
+    """Normal noise (B, count, H, A), the same for every episode of a mean (B, H, A)."""
+    return torch.randn(1, count, *mean.shape[1:], generator=generator, device=mean.device).expand(len(mean), -1, -1, -1)
 
 
 def draw(mean: Tensor, std: Tensor, space: SearchSpace, noise: Tensor) -> Tensor:
@@ -98,28 +103,34 @@ def ranked(costs: Tensor) -> Tensor:
 
 
 def found(actions: Tensor, cost: Tensor, curve: list[Tensor]) -> Found:
-    """What a search returns. Raises InputError where an episode had no finite cost in an iteration: looked at once, at the end, since
-    an accelerator would wait at every look."""
-    whole = torch.stack(curve)
-    if torch.isinf(whole).any():
+    """What a search returns. Raises InputError where an episode had no finite cost at all: looked at once, at the end, since an
+    accelerator would wait at every look."""
+    if not torch.isfinite(cost).all():
         raise InputError("the search found no finite plan: every candidate's cost is a NaN or an infinity. Look at the constraint, at the "
                          "goal's features, or at the model's weights.")
-    return Found(actions, cost, whole)
+    return Found(actions, cost, torch.stack(curve))
 
 
-def elite_moments(actions: Tensor, costs: Tensor, elites: int) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation (B, H, A) of the best `elites` candidates, of those alone that have a finite cost."""
+def elite_moments(actions: Tensor, costs: Tensor, elites: int, before: tuple[Tensor, Tensor], unbiased: bool) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation (B, H, A) of the best `elites` candidates, of those alone that have a finite cost; those of `before`
+    where none has. The deviation is the `unbiased` estimate, or that of the elites themselves."""
     best = costs.topk(min(elites, costs.shape[1]), dim=1, largest=False)
     chosen = pick(actions, best.indices)
-    weight = torch.isfinite(best.values).to(actions.dtype)
-    weight = (weight / weight.sum(1, keepdim=True).clamp_min(1))[..., None, None]  # none where no cost is finite
-    mean = (weight * chosen).sum(1)
-    return mean, (weight * (chosen - mean[:, None]).square()).sum(1).sqrt()
+    finite = torch.isfinite(best.values).to(actions.dtype)[..., None, None]
+    count = finite.sum(1)
+    mean = (finite * chosen).sum(1) / count.clamp_min(1)
+    variance = (finite * (chosen - mean[:, None]).square()).sum(1) / (count - int(unbiased)).clamp_min(1)
+    return torch.where(count > 0, mean, before[0]), torch.where(count > 0, variance.sqrt(), before[1])
 
 
 def pick(actions: Tensor, index: Tensor) -> Tensor:
     """The candidates (B, K, H, A) at the indices (B, K)."""
     return actions.gather(1, index[..., None, None].expand(-1, -1, *actions.shape[2:]))
+
+
+def nothing_yet(mean: Tensor) -> tuple[Tensor, Tensor]:
+    """An answer, actions (B, H, A) with their cost (B), to which any finite one is better."""
+    return mean, mean.new_full(mean.shape[:1], torch.inf)
 
 
 def best_of(actions: Tensor, costs: Tensor) -> tuple[Tensor, Tensor]:
@@ -134,8 +145,9 @@ def better_of(held: tuple[Tensor, Tensor], new: tuple[Tensor, Tensor]) -> tuple[
     return torch.where(better[:, None, None], new[0], held[0]), torch.where(better, new[1], held[1])
 
 
-def mean_or_best(cost: Cost, mean: Tensor, best: Tensor, best_cost: Tensor, curve: list[Tensor]) -> Found:
-    """The mean as the answer; where it fell into a hole between good candidates, or there was no time to look, the best of them."""
+def mean_or_best(cost: Cost, mean: Tensor, best: tuple[Tensor, Tensor], curve: list[Tensor]) -> Found:
+    """The mean (B, H, A) as the answer; where it fell into a hole between good candidates, or there was no time to look, the `best` of
+    them with its cost."""
     answer = cost(mean[:, None])[:, 0]
     finite = torch.isfinite(answer)
-    return found(torch.where(finite[:, None, None], mean, best), torch.where(finite, answer, best_cost), curve)
+    return found(torch.where(finite[:, None, None], mean, best[0]), torch.where(finite, answer, best[1]), curve)

@@ -14,11 +14,14 @@ from lamplan.search.base import (
     SearchSpace,
     beginning,
     best_of,
+    better_of,
     draw,
     elite_moments,
     judged,
     mean_or_best,
     never,
+    noise_like,
+    nothing_yet,
 )
 
 
@@ -28,7 +31,8 @@ class CEM:
 
     The defaults are those of the DROID protocol (paper section 6.1): candidates are clipped to the box, candidate 0 is the
     present mean, there is no momentum, and the answer is the mean of the last elites. `momentum_mean` and `momentum_std` are
-    the share of the old distribution that is kept at each iteration.
+    the share of the old distribution that is kept at each iteration. The spread is the elites' unbiased deviation, as in the released
+    code of V-JEPA 2 and JEPA-WMs.
     """
 
     samples: int = 300
@@ -46,16 +50,16 @@ class CEM:
 
     def minimise(self, cost: Cost, space: SearchSpace, generator: torch.Generator, enough: Enough = never) -> Found:
         mean, std = beginning(space)
-        curve = []
+        answer, curve = nothing_yet(mean), []
         for _ in range(self.iterations):
-            noise = torch.randn(len(mean), self.samples, *mean.shape[1:], generator=generator, device=mean.device)[:, 1:]
-            actions = draw(mean, std, space, noise)
+            actions = draw(mean, std, space, noise_like(mean, self.samples, generator)[:, 1:])
             costs = judged(cost, actions)
-            best, best_cost = best_of(actions, costs)
-            new_mean, new_std = elite_moments(actions, costs, self.elites)
+            best = best_of(actions, costs)
+            answer = better_of(answer, best)
+            new_mean, new_std = elite_moments(actions, costs, self.elites, (mean, std), unbiased=True)
             mean = space.plan_inside(torch.lerp(new_mean, mean, self.momentum_mean))  # an average may round out of the limits
             std = torch.lerp(new_std, std, self.momentum_std)
-            curve.append(best_cost)
+            curve.append(best[1])
             if enough():
                 break
-        return mean_or_best(cost, mean, best, best_cost, curve)
+        return mean_or_best(cost, mean, answer, curve)

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import torch
 
-from lamplan.search.base import Cost, SearchSpace, beginning, draw, pick, spreads_away
+from lamplan.search.base import Cost, SearchSpace, beginning, best_of, draw, judged, noise_like, spreads_away
 
 TRIED = 512
 FAR = 3.0
@@ -22,7 +22,5 @@ def detour(wish: Cost, space: SearchSpace, generator: torch.Generator) -> Search
     asked here, so that hundreds of motions cost next to nothing.
     """
     mean, std = beginning(space)
-    noise = FAR * torch.randn(len(mean), TRIED - 1, *mean.shape[1:], generator=generator, device=mean.device)
-    tried = draw(mean, std, space, noise)
-    costs = torch.nan_to_num(wish(tried), nan=torch.inf) + NEAR * spreads_away(tried, mean, std)
-    return replace(space, mean=pick(tried, costs.argmin(dim=1, keepdim=True))[:, 0])
+    tried = draw(mean, std, space, FAR * noise_like(mean, TRIED - 1, generator))
+    return replace(space, mean=best_of(tried, judged(wish, tried) + NEAR * spreads_away(tried, mean, std))[0])

@@ -21,6 +21,8 @@ from lamplan.search.base import (
     found,
     judged,
     never,
+    noise_like,
+    nothing_yet,
     ranked,
     spreads_away,
 )
@@ -48,12 +50,12 @@ class Gradient:
 
     def minimise(self, cost: Cost, space: SearchSpace, generator: torch.Generator, enough: Enough = never) -> Found:
         mean, std = beginning(space)
-        noise = torch.randn(len(mean), self.samples - 1, *mean.shape[1:], generator=generator, device=mean.device)
+        candidates = draw(mean, std, space, noise_like(mean, self.samples - 1, generator))
 
-        def pulled(actions: Tensor) -> Tensor:
-            return cost(actions) + self.pull * spreads_away(actions, mean, std)
+        def pull(actions: Tensor) -> Tensor:
+            return self.pull * spreads_away(actions, mean, std)
 
-        return descend(pulled if self.pull else cost, draw(mean, std, space, noise), space, std, self.rate, self.iterations, enough)
+        return descend(cost, candidates, space, std, self.rate, self.iterations, enough, pull if self.pull else None)
 
 
 @dataclass(frozen=True)
@@ -76,25 +78,33 @@ class Refined:
         return Found(refined.actions, refined.cost, torch.cat([before.curve, refined.curve]))
 
 
-def descend(cost: Cost, candidates: Tensor, space: SearchSpace, std: Tensor, rate: float, iterations: int, enough: Enough) -> Found:
-    """Projected Adam from candidates (B, N, H, A), step sizes in units of std (B, H, A)."""
+def descend(cost: Cost, candidates: Tensor, space: SearchSpace, std: Tensor, rate: float, iterations: int, enough: Enough,
+            pull: Cost | None = None) -> Found:
+    """Projected Adam from candidates (B, N, H, A), step sizes in units of std (B, H, A). A `pull` is minimised with the cost, but is no
+    part of the costs that are found."""
     actions, unit = candidates, std[:, None]
     first, second = torch.zeros_like(actions), torch.zeros_like(actions)
-    answer = actions[:, 0], actions.new_full(actions.shape[:1], torch.inf)
-    curve = []
+    answer, curve = nothing_yet(actions[:, 0]), []
+
+    def pulled(actions: Tensor) -> Tensor:
+        return cost(actions) if pull is None else cost(actions) + pull(actions)
+
+    def without_pull(found: tuple[Tensor, Tensor]) -> Tensor:
+        return found[1] if pull is None else found[1] - pull(found[0][:, None])[:, 0]
+
     for step in range(1, iterations + 1):
-        costs, slope = slope_of(cost, actions)
+        costs, slope = slope_of(pulled, actions)
         best = best_of(actions, ranked(costs))
         answer = better_of(answer, best)
-        curve.append(best[1])
+        curve.append(without_pull(best))
         slope = torch.nan_to_num(slope * unit, nan=0.0, posinf=0.0, neginf=0.0)
         first, second = torch.lerp(slope, first, 0.9), torch.lerp(slope.square(), second, 0.99)
         change = (first / (1 - 0.9**step)) / ((second / (1 - 0.99**step)).sqrt() + 1e-8)
         actions = space.inside(actions - rate * unit * change)
         if enough():
             break
-    last = best_of(actions, judged(cost, actions))
-    return found(*better_of(answer, last), curve)
+    answer = better_of(answer, best_of(actions, judged(pulled, actions)))
+    return found(answer[0], without_pull(answer), curve)
 
 
 def slope_of(cost: Cost, actions: Tensor) -> tuple[Tensor, Tensor]:

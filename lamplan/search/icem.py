@@ -20,6 +20,7 @@ from lamplan.search.base import (
     found,
     judged,
     never,
+    nothing_yet,
     pick,
 )
 
@@ -27,7 +28,9 @@ from lamplan.search.base import (
 @dataclass(frozen=True)
 class ICEM:
     """`colour`: exponent of the noise's power spectrum over the horizon, 0 white; `decay`: samples shrink by it each iteration;
-    `kept`: share of the elites that compete again. The answer is the best candidate ever seen, the mean among them."""
+    `kept`: share of the elites that compete again. The answer is the best candidate ever seen, the mean among them. Two things are not as
+    published: the noise's constant part is of half the slowest frequency (there of that itself, which makes noise over two steps white),
+    and no elite is carried over to the next plan (`warm_start` carries the mean)."""
 
     samples: int = 128
     iterations: int = 6
@@ -47,33 +50,32 @@ class ICEM:
     def minimise(self, cost: Cost, space: SearchSpace, generator: torch.Generator, enough: Enough = never) -> Found:
         mean, std = beginning(space)
         kept = mean[:, None][:, :0]
-        answer = mean, torch.full((len(mean),), torch.inf, device=mean.device)
-        curve = []
+        answer, curve = nothing_yet(mean), []
         for iteration in range(self.iterations):
             count = max(2 * self.elites, int(self.samples / self.decay**iteration))
-            noise = coloured_noise(len(mean), count, self.horizon, mean.shape[2], self.colour, generator, mean.device)
+            noise = coloured_noise(count, self.horizon, mean.shape[2], self.colour, generator, mean.device)
             fresh = space.inside(mean[:, None] + noise * std[:, None])
             actions = torch.cat([mean[:, None], kept, fresh], dim=1)
             costs = judged(cost, actions)
-            best, best_cost = best_of(actions, costs)
-            answer = better_of(answer, (best, best_cost))
-            new_mean, new_std = elite_moments(actions, costs, self.elites)
+            best = best_of(actions, costs)
+            answer = better_of(answer, best)
+            new_mean, new_std = elite_moments(actions, costs, self.elites, (mean, std), unbiased=False)
             mean = space.plan_inside(torch.lerp(new_mean, mean, self.momentum))
             std = torch.lerp(new_std, std, self.momentum)
             again = costs.topk(round(self.kept * self.elites), dim=1, largest=False).indices
             kept = pick(actions, again)
-            curve.append(best_cost)
+            curve.append(best[1])
             if enough():
                 break
         return found(*answer, curve)
 
 
-def coloured_noise(episodes: int, samples: int, horizon: int, width: int, colour: float, generator: torch.Generator,
+def coloured_noise(samples: int, horizon: int, width: int, colour: float, generator: torch.Generator,
                    device: torch.device | str = "cpu") -> Tensor:
-    """Noise (B, N, H, A) of unit variance whose power over the horizon falls with frequency to the power of `colour`."""
-    white = torch.randn(episodes, samples, width, horizon, generator=generator, device=device)
+    """Noise (N, H, A) of unit variance whose power over the horizon falls with frequency to the power of `colour`."""
+    white = torch.randn(samples, width, horizon, generator=generator, device=device)
     if colour == 0 or horizon == 1:
-        return white.transpose(2, 3)
+        return white.transpose(1, 2)
     frequency = torch.fft.rfftfreq(horizon, device=device)
     frequency[0] = 0.5 / horizon  # the constant part counts as a wave twice as slow as the slowest
     scale = frequency ** (-colour / 2)
@@ -83,4 +85,4 @@ def coloured_noise(episodes: int, samples: int, horizon: int, width: int, colour
     if horizon % 2 == 0:
         terms[-1] = 1.0
     scale = scale * (horizon / (terms * scale.square()).sum()).sqrt()
-    return torch.fft.irfft(torch.fft.rfft(white) * scale, n=horizon).transpose(2, 3)
+    return torch.fft.irfft(torch.fft.rfft(white) * scale, n=horizon).transpose(1, 2)

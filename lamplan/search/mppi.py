@@ -7,15 +7,29 @@ from dataclasses import dataclass
 import torch
 
 from lamplan.errors import InputError
-from lamplan.search.base import Cost, Enough, Found, SearchSpace, beginning, best_of, draw, judged, mean_or_best, never
+from lamplan.search.base import (
+    Cost,
+    Enough,
+    Found,
+    SearchSpace,
+    beginning,
+    best_of,
+    better_of,
+    draw,
+    judged,
+    mean_or_best,
+    never,
+    noise_like,
+    nothing_yet,
+)
 
 
 @dataclass(frozen=True)
 class MPPI:
     """Moves the mean to the average of all candidates weighted by exp(-cost / temperature), and the spread with it.
 
-    The temperature is given as a share of the candidates' own spread of cost (its standard deviation over the best half), so that one
-    setting fits any unit of cost. `floor`: the spread never falls below this share of the first one.
+    The temperature is given as a share of the candidates' own spread of cost (its standard deviation over the best half, two at least),
+    so that one setting fits any unit of cost. `floor`: the spread never falls below this share of the first one.
     """
 
     samples: int = 128
@@ -32,19 +46,21 @@ class MPPI:
     def minimise(self, cost: Cost, space: SearchSpace, generator: torch.Generator, enough: Enough = never) -> Found:
         mean, first = beginning(space)
         std = first
-        curve = []
+        answer, curve = nothing_yet(mean), []
         for _ in range(self.iterations):
-            noise = torch.randn(len(mean), self.samples - 1, *mean.shape[1:], generator=generator, device=mean.device)
-            actions = draw(mean, std, space, noise)
+            actions = draw(mean, std, space, noise_like(mean, self.samples - 1, generator))
             costs = judged(cost, actions)
-            best, best_cost = best_of(actions, costs)
-            half = costs.topk((self.samples + 1) // 2, dim=1, largest=False).values
-            half = torch.where(torch.isfinite(half), half, best_cost[:, None])
+            best = best_of(actions, costs)
+            answer = better_of(answer, best)
+            half = costs.topk(max(2, (self.samples + 1) // 2), dim=1, largest=False).values
+            half = torch.where(torch.isfinite(half), half, best[1][:, None])
             scale = (self.temperature * half.std(dim=1, keepdim=True)).clamp_min(torch.finfo(costs.dtype).tiny)
-            weight = torch.softmax(-(costs - best_cost[:, None]) / scale, dim=1).nan_to_num(0.0)[..., None, None]
-            mean = space.plan_inside((weight * actions).sum(1))  # an average may round out of the limits
-            std = torch.maximum((weight * (actions - mean[:, None]).square()).sum(1).sqrt(), self.floor * first)
-            curve.append(best_cost)
+            weight = torch.softmax(-(costs - best[1][:, None]) / scale, dim=1).to(actions.dtype)[..., None, None]
+            some = torch.isfinite(best[1])[:, None, None]  # else nothing is learned
+            mean = torch.where(some, space.plan_inside((weight * actions).sum(1)), mean)  # an average may round out of the limits
+            spread = (weight * (actions - mean[:, None]).square()).sum(1).sqrt()
+            std = torch.where(some, torch.maximum(spread, self.floor * first), std)
+            curve.append(best[1])
             if enough():
                 break
-        return mean_or_best(cost, mean, best, best_cost, curve)
+        return mean_or_best(cost, mean, answer, curve)

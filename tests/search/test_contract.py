@@ -18,7 +18,7 @@ METHODS = {
     "icem": ICEM(samples=200, iterations=12),
     "mppi": MPPI(samples=200, iterations=12),
     "gradient": Gradient(samples=4, iterations=80),
-    "cem, refined": Refined(CEM(samples=60, iterations=5), iterations=20),
+    "cem, refined": Refined(CEM(samples=60, iterations=8), iterations=20),
 }
 every_method = pytest.mark.parametrize("search", METHODS.values(), ids=METHODS.keys())
 LOW, HIGH = torch.tensor([-1.0, -2.0]), torch.tensor([1.0, 0.5])
@@ -157,7 +157,7 @@ def test_the_pull_ends_between_the_beginning_and_the_optimum(pull: float) -> Non
 @pytest.mark.parametrize("colour", [0.0, 1.0, 3.0])
 @pytest.mark.parametrize("horizon", [1, 2, 5, 8])
 def test_coloured_noise_has_unit_variance_and_neighbours_agree_the_more_the_redder_it_is(colour: float, horizon: int) -> None:
-    noise = coloured_noise(4, 20_000, horizon, 1, colour, seed())[..., 0]
+    noise = coloured_noise(80_000, horizon, 1, colour, seed())[..., 0]
     assert noise.var().item() == pytest.approx(1.0, abs=0.03)
     if horizon > 1:
         together = (noise[..., 1:] * noise[..., :-1]).mean().item()
