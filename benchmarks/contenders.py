@@ -72,10 +72,11 @@ class Sources:
     baselines: Path | None
     device: str
     precision: Precision = "fp32"  # of imagined frames
+    named: bool = False  # the rows were asked for by name, so that one without its weights is a mistake
 
     @classmethod
     def from_arguments(cls, args: argparse.Namespace) -> Sources:
-        return cls(args.robot, args.checkpoint, args.checkpoint_wild, args.baselines, args.device, args.precision)
+        return cls(args.robot, args.checkpoint, args.checkpoint_wild, args.baselines, args.device, args.precision, args.named)
 
     @cached_property
     def robot(self) -> RobotSpec:
@@ -117,28 +118,37 @@ class Contenders:
         self.searched, self.cost, self.whole_plan = searched or sources.robot, cost, whole_plan
 
     def build(self, names: list[str]) -> list[Policy]:
-        """The named rows; one whose weights were not given is left out, and said to be."""
+        """The named rows. One that cannot be made is left out, and said to be; InputError where the user asked for it by name and its
+        weights are missing."""
+        for name in names if self.sources.named else ():
+            if lacking := self._lacking(name):
+                raise InputError(f"row {name} was asked for by name and cannot be made: {lacking}.")
         policies = []
         for name in names:
-            reason = self._missing(name)
+            reason = self._lacking(name) or self._out_of_place(name)
             if reason:
                 print(f"row {name} left out: {reason}")
             else:
                 policies.append(self._build(name))
         return policies
 
-    def _missing(self, name: str) -> str:
+    def _lacking(self, name: str) -> str:
+        """Which weights a row lacks, whatever is measured."""
         needs_baselines = name in ("behaviour_mean", "action_labelled")
         if needs_baselines and self.sources.baselines is None:
             return "no --baselines given"
         if name == "lam_wild" and self.sources.checkpoint_wild is None:
             return "no --checkpoint-wild given"
+        if name in REGRESSING and not has_regression(self.sources.robot_folder, self.sources.checkpoint, self.robot):
+            return "the controller has no goal regression; fit it again"
+        return ""
+
+    def _out_of_place(self, name: str) -> str:
+        """Why a row is not one of this protocol's."""
         if name == JOINED and not (self.shape and self.whole_plan):
             return "the regression is joined with the prior in open-loop protocols of a mobile robot alone"
         if name == DEFAULT and (self.shape is None or self.whole_plan):
             return f"where a plan is as long as the model's longest step it is {GUIDED}, and for an open-loop protocol it is too short"
-        if name in REGRESSING and not has_regression(self.sources.robot_folder, self.sources.checkpoint, self.robot):
-            return "the controller has no goal regression; fit it again"
         if name in STRIDING and not self._strides:
             return f"the model has not learned to imagine {self.horizon} steps in one"
         return ""
@@ -156,7 +166,7 @@ class Contenders:
         if name == "regression":
             return RegressionPolicy(self._regression(), self.sources.lam, robot, horizon, self.sources.device)
         if name == JOINED:
-            assert self.shape is not None  # `_missing` has seen to it
+            assert self.shape is not None  # `_out_of_place` has seen to it
             return Begun(name, self._shaped(self._dynamics(name), 1), self.searched, self.shape, horizon)
         if name == "oracle":
             return Oracle(self.encode, self.searched, self.oracle.cem(self._search_steps), self.shape, horizon)
@@ -220,7 +230,7 @@ class Contenders:
         return self.horizon if self.shape is None else 1
 
     def _baseline(self, part: str) -> Path:
-        assert self.sources.baselines is not None  # `_missing` has seen to it
+        assert self.sources.baselines is not None  # `_lacking` has seen to it
         return self.sources.baselines / part
 
     def _behaviour(self) -> dict[str, object]:

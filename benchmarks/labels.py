@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from benchmarks.options import add_timing_options, guarded, positive_int
+from benchmarks.options import add_timing_options, guarded, out_folder, positive_int
 from benchmarks.run import Run
 from lamplan.controllers import untaught_regression
 from lamplan.errors import InputError
@@ -55,7 +55,8 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--steps", type=positive_int, default=2000, help="of each training, at most (default: 2000)")
     parser.add_argument("--batch", type=positive_int, default=64)
     parser.add_argument("--seed", type=int, default=0, help="of the draws and the trainings")
-    parser.add_argument("--out", type=Path, default=Path("runs/labels"), help="results, plots and trainings; a killed run goes on from it")
+    parser.add_argument("--out", type=out_folder, default=Path("runs/labels"),
+                        help="results, plots and trainings; a killed run goes on from it")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--precision", choices=PRECISIONS, default="fp32", help="of the matrix products in training (default: fp32)")
     add_timing_options(parser)

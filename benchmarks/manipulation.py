@@ -64,6 +64,8 @@ def main(argv: list[str] | None = None) -> None:
         contenders = Contenders(sources, HORIZON, closed_search, closed_oracle_search)
         for task in tasks:
             closed_loop(contenders, rows, task, args.closed_episodes or (2 if quick else 20), closed_oracle_episodes, run)
+    if not results.rows:
+        raise InputError(f"no row of {', '.join(rows)} can be measured in {', '.join(parts)}; choose others with --rows or --part.")
     run.finish()
 
 
@@ -75,10 +77,10 @@ def check_frame(robot: RobotSpec) -> None:
 
 def open_loop(contenders: Contenders, rows: list[str], episodes: int, oracle_episodes: int, run: Run) -> None:
     """Adds the open-loop rows, and videos of what the planners expected."""
-    robot = contenders.robot
+    robot, policies = contenders.robot, contenders.build(rows)
     recorder = Recorder(lambda: make_env("reach", contenders.sources.image_size), play, robot.camera, HORIZON)
     windows = cached(run.out / "windows" / "tabletop.npz", recorder, episodes, run.seed)
-    for policy in contenders.build(rows):
+    for policy in policies:
         mine = windows.first(oracle_episodes) if policy.name == "oracle" else windows
         decision, seconds = decide_all(policy, mine, recorder, run.batch, run.seed)
         for (metric, unit), errors in displacement_errors(robot, decision.actions, mine.states).items():

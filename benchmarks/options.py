@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -21,6 +22,22 @@ def positive_int(text: str) -> int:
     if value < 1:
         raise argparse.ArgumentTypeError(f"{value} is not a positive number")
     return value
+
+
+def out_folder(text: str) -> Path:
+    """An argparse type: a folder that can be written to, said before anything is measured for it."""
+    path = Path(text)
+    for place in (path, *path.parents):
+        if place.exists() and not place.is_dir():
+            raise argparse.ArgumentTypeError(f"{place} is a file; give a folder, which is made where there is none")
+    return path
+
+
+class Named(argparse.Action):
+    """The option --rows, which also keeps that rows were asked for by name."""
+
+    def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option: str | None = None) -> None:
+        namespace.rows, namespace.named = values, True
 
 
 def add_timing_options(parser: argparse.ArgumentParser) -> None:
@@ -43,7 +60,8 @@ def benchmark_parser(name: str, description: str, robot: str, rows: tuple[str, .
                                      formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument("--episodes", type=positive_int, help="held-out episodes (default: the protocol's number)")
     parser.add_argument("--seed", type=held_out_seed, default=FIRST_HELD_OUT_SEED, help="seed of the first episode")
-    parser.add_argument("--out", type=Path, default=Path("runs") / name, help="folder for results.json, plots, videos and report.html")
+    parser.add_argument("--out", type=out_folder, default=Path("runs") / name,
+                        help="folder for results.json, plots, videos and report.html")
     parser.add_argument("--quick", action="store_true", help="few episodes and a small search: minutes on 2 cores")
     parser.add_argument("--checkpoint", type=Path, default=Path("checkpoints/wild-small"),
                         help="LAM whose row is `lam_in_domain`; its encoder also serves oracle and baselines")
@@ -51,7 +69,8 @@ def benchmark_parser(name: str, description: str, robot: str, rows: tuple[str, .
     parser.add_argument("--checkpoint-wild", type=Path, help="LAM trained without in-domain video, for the row `lam_wild`")
     parser.add_argument("--baselines", type=Path, help="folder written by `python -m benchmarks.baselines`")
     parser.add_argument("--part", default=",".join(parts), help=f"comma-separated, of: {', '.join(parts)}")
-    parser.add_argument("--rows", default=",".join(rows), help=f"comma-separated, of: {', '.join(rows)}")
+    parser.set_defaults(named=False)
+    parser.add_argument("--rows", action=Named, default=",".join(rows), help=f"comma-separated, of: {', '.join(rows)}")
     parser.add_argument("--batch", type=positive_int, default=4, help="episodes planned at once")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--precision", choices=PRECISIONS, default="fp32", help="of imagined frames")

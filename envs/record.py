@@ -1,7 +1,8 @@
 """Records labelled logs of play in a simulated world: `python -m envs.record --env tabletop --episodes 100 --seed 0 --out play.hdf5`.
 
 Episode i is decided by seed + i alone, so a recording that was killed goes on where it stopped, and any number of workers
-gives the same log. Step t of an episode holds what was seen and measured, and the action then commanded.
+gives the same log. Step t of an episode holds what was seen and measured, and the action then commanded. A log of another
+seed or robot is not gone on with.
 """
 
 from __future__ import annotations
@@ -20,11 +21,12 @@ from tqdm import tqdm
 
 import envs  # noqa: F401  (registers the worlds)
 from lamplan.errors import InputError, LamplanError
-from lamplan.logs import open_writer
+from lamplan.logs import open_log, open_writer
 
 WORLDS = {"tabletop": "lamplan/Tabletop-v0", "rover": "lamplan/Rover-v0"}
 # Seeds from here on belong to benchmarks; recordings for training stay below.
 FIRST_HELD_OUT_SEED = 1_000_000
+SAME_START = 1e-3  # metres, radians or the gripper's: between a recorded episode's start and that of its seed
 
 _world: gym.Env  # one per worker process: building it takes seconds
 
@@ -51,12 +53,31 @@ def record(world_id: str, options: dict[str, Any], out: Path, episodes: int, see
     if seed < FIRST_HELD_OUT_SEED < seed + episodes:
         raise InputError(f"seeds {seed} to {seed + episodes - 1} run into those held out for benchmarks (from {FIRST_HELD_OUT_SEED}).")
     out.parent.mkdir(parents=True, exist_ok=True)
-    with gym.make(world_id, **options) as world, open_writer(out, world.unwrapped.robot_spec, world_id) as log:
-        missing = [index for index in range(episodes) if index not in log.finished()]
-        with _episodes(world, world_id, options, [(index, seed + index, steps) for index in missing], workers) as recorded:
-            for index, episode in tqdm(recorded, total=episodes, initial=episodes - len(missing), desc=out.name, unit="episode"):
-                frames, states, actions = episode
-                log.write_episode(frames, states, actions, index=index)
+    with gym.make(world_id, **options) as world:
+        robot = world.unwrapped.robot_spec
+        open_writer(out, robot, world_id).close()  # gathers what a killed run has finished
+        with open_writer(out, robot, world_id) as log:
+            finished = log.finished()
+            if finished and out.exists():
+                _check_seed(world, out, seed, min(finished), len(finished))
+            missing = [index for index in range(episodes) if index not in finished]
+            if not missing:
+                print(f"{out} already holds {len(finished)} episodes from seed {seed} on: nothing was recorded; raise --episodes for more.")
+                return
+            with _episodes(world, world_id, options, [(index, seed + index, steps) for index in missing], workers) as recorded:
+                for index, episode in tqdm(recorded, total=episodes, initial=episodes - len(missing), desc=out.name, unit="episode"):
+                    frames, states, actions = episode
+                    log.write_episode(frames, states, actions, index=index)
+
+
+def _check_seed(world: gym.Env, out: Path, seed: int, first: int, count: int) -> None:
+    """Raises InputError unless the first of the log's episodes, of index `first`, begins where its seed begins."""
+    base: Any = world.unwrapped
+    observation, _ = base.reset(seed=seed + first)
+    apart = np.abs(open_log(out)[0].states[0] - observation["proprio"]).max()
+    if apart > SAME_START:
+        raise InputError(f"{out} holds {count} episodes that were not recorded from seed {seed}: the first begins {apart:.3f} away from "
+                         "where that seed begins; give the --seed and --robot that they are of, or another --out.")
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from lamplan.lam import LatentActionModel
 from lamplan.models.controller import Controller, ControllerConfig
 from lamplan.models.goal_regression import GoalRegression
 from lamplan.models.inverse_dynamics import InverseDynamicsConfig
-from lamplan.robot import RobotSpec
+from lamplan.robot import RobotSpec, robot_file
 from lamplan.weights import Files, build, fingerprint, load_weights, module_fingerprint, read_config, save_folder
 
 KIND, REGRESSION = "controller", "goal regression"
@@ -38,8 +38,8 @@ def untaught_regression(config: InverseDynamicsConfig, lam: LatentActionModel, s
 
 
 def controller_folder(robot: str | Path, checkpoint: str | Path, spec: RobotSpec) -> Path:
-    """The robot's first camera has the checkpoint's own folder, every other one a folder inside it."""
-    folder = Path(robot) / Path(checkpoint).resolve().name
+    """The robot's first camera has the checkpoint's own folder, beside its robot.toml, every other one a folder inside that."""
+    folder = robot_file(robot).parent / Path(checkpoint).resolve().name
     return folder if spec.camera == spec.cameras[0] else folder / spec.camera
 
 
@@ -100,19 +100,19 @@ def load_regression(robot: str | Path, checkpoint: str | Path, lam: LatentAction
     return regression.eval().requires_grad_(False)
 
 
-def _meaning(spec: RobotSpec) -> dict[str, str]:
+def _meaning(spec: RobotSpec) -> dict[str, str | float]:
     """What is seen and what an action is, for which alone a fit is good."""
-    return {"camera": spec.camera, "source": spec.source, "frame": spec.frame}
+    return {"camera": spec.camera, "source": spec.source, "frame": spec.frame, "rate_hz": spec.rate_hz}
 
 
 def _check_meaning(fields: dict[str, Any], spec: RobotSpec, what: str, again: str) -> None:
     if fields.get("camera", spec.camera) != spec.camera:  # older ones do not name theirs
         raise CheckpointError(f"{what} was fitted to the camera '{fields['camera']}', not '{spec.camera}': put the "
                               f"cameras in robot.toml in their old order, or fit it again with {again}.")
-    for key, now in (("source", spec.source), ("frame", spec.frame)):
-        # Older ones do not name theirs, which are measured and in the frame of the robot itself.
-        if (then := fields.get(key, OLDER[key][spec.kind])) != now:
-            raise CheckpointError(f"{what} was fitted to actions of {key} '{then}', but robot.toml says '{now}': set "
+    for key, now in (("source", spec.source), ("frame", spec.frame), ("rate_hz", spec.rate_hz)):
+        # Older ones do not name theirs, which are measured and in the frame of the robot itself; their rate nobody knows.
+        if (then := fields.get(key, OLDER.get(key, {}).get(spec.kind, now))) != now:
+            raise CheckpointError(f"{what} was fitted to actions of {key} {then!r}, but robot.toml says {now!r}: set "
                                   f"that back, or fit it again with {again}.")
 
 

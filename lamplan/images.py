@@ -11,22 +11,23 @@ from PIL import Image, UnidentifiedImageError
 
 from lamplan.errors import DataError
 
-
-def read_image(path: str | Path) -> np.ndarray:
-    """uint8 (H, W, 3) of a PNG, JPEG or any other still image that Pillow reads."""
-    try:
-        with Image.open(path) as image:
-            return np.asarray(image.convert("RGB"))
-    except FileNotFoundError:
-        raise DataError(f"no image at {path}.") from None
-    except (UnidentifiedImageError, OSError, ValueError, Image.DecompressionBombError) as error:
-        raise DataError(f"{path} cannot be read as an image ({error}); give a PNG or JPEG.") from None
-
-
 # A larger picture than 8192 x 8192 in a log is a damaged or hostile header.
 MAX_PIXELS = 2**26
 # How Pillow names colour and grey pictures; depth, of 16 bits or more, is no picture that a camera shows.
 MODES = ("RGB", "RGBA", "L", "LA", "P", "1", "CMYK")
+
+
+def read_image(path: str | Path) -> np.ndarray:
+    """uint8 (H, W, 3) of a PNG, JPEG or any other still image that Pillow reads; DataError for one whose values are no colours or greys."""
+    try:
+        with Image.open(path) as image:
+            if image.mode not in MODES:
+                raise ValueError(f"its pixels are of kind {image.mode}")
+            return np.asarray(image.convert("RGB"))
+    except FileNotFoundError:
+        raise DataError(f"no image at {path}.") from None
+    except (UnidentifiedImageError, OSError, ValueError, Image.DecompressionBombError) as error:
+        raise DataError(f"{path} cannot be read as an image ({error}); give a PNG or JPEG of 8 bits a colour.") from None
 
 
 def decode_image(content: bytes, where: str) -> np.ndarray:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import tomllib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -16,6 +19,12 @@ from lamplan.motion import Kind, between, differences, divided, turned
 Source = Literal["measured", "commanded"]
 FRAMES = {"arm": ("base", "camera"), "mobile": ("robot",)}
 STATE_DIM = {"arm": 7, "mobile": 3}
+ACTIONS = {"arm": {"dx": "m", "dy": "m", "dz": "m", "droll": "rad", "dpitch": "rad", "dyaw": "rad", "dgripper": "1"},
+           "mobile": {"dx": "m", "dy": "m", "dyaw": "rad"}}
+"""The numbers of an action in their order, each with its unit."""
+TABLES = {"action": ("names", "units", "low", "high", "change", "source"), "prior": ("mean", "std"), "workspace": ("low", "high")}
+ENTRIES = ("name", "kind", "rate_hz", "frame", "camera", *TABLES, "extrinsics")
+"""What a robot.toml may hold; the entries of its [extrinsics] are cameras."""
 HALVINGS = 20  # of a way that is too long for the limits: to a millionth of it
 ROTATION_DIGITS = 5e-3  # how far typed entries of a rotation matrix may be rounded
 
@@ -27,7 +36,8 @@ class RobotSpec:
     Two kinds are known. `arm`: state [x, y, z (m), euler xyz (rad, fixed axes), gripper (0 open, 1 closed)] in the base
     frame, action [Δxyz (m), Euler angles of R_{t+1} R_tᵀ (rad), Δgripper]. `mobile`: state [x, y (m), yaw (rad)] in a
     world frame, action [dx, dy (m), dyaw (rad)] in the robot's frame at t. `low` and `high` (A) limit every action, `change` (A),
-    where it is given, how much it may differ from the one before. The workspace, of arms alone, is a box (3) for x, y, z.
+    where it is given, how much it may differ from the one before; a `prior_std` of 0 holds its axis, which a search that begins at the
+    prior then leaves alone. The workspace, of arms alone, is a box (3) for x, y, z.
     `camera` is the one of the robot's `cameras` that is looked through here; each has a controller of its own.
 
     An arm's actions may be said in the axes of that camera instead (`frame` "camera"): `axes` has those axes in the base frame by camera,
@@ -147,10 +157,9 @@ class RobotSpec:
                        prior_std=self.prior_std * steps**0.5)
 
     @classmethod
-    def load(cls, folder: str | Path, camera: str | None = None) -> RobotSpec:
-        """Reads `folder/robot.toml` (or the TOML file itself), seen through `camera`, by default the first that it names."""
-        path = Path(folder)
-        path = path / "robot.toml" if path.is_dir() or path.suffix != ".toml" else path
+    def load(cls, robot: str | Path, camera: str | None = None) -> RobotSpec:
+        """Reads the `robot.toml` of a robot, given as by `robot_file`, seen through `camera`, by default the first that it names."""
+        path = robot_file(robot)
         try:
             table = tomllib.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
@@ -161,7 +170,7 @@ class RobotSpec:
             spec = _from_table(table)
         except KeyError as error:
             raise InputError(f"{path} lacks the entry {error}; compare it with controllers/panda/robot.toml.") from None
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             raise InputError(f"{path}: {error}") from None
         return spec if camera is None else spec.through(camera)
 
@@ -173,53 +182,85 @@ class RobotSpec:
 
 
 def _from_table(table: dict[str, Any]) -> RobotSpec:
+    _check_known(table)
     action, prior, box = table["action"], table["prior"], table.get("workspace")
-    kind, names = table["kind"], tuple(action["names"])
-    if kind not in FRAMES:
+    kind = table["kind"]
+    if kind not in list(FRAMES):
         raise ValueError(f"kind is '{kind}', expected one of {', '.join(FRAMES)}.")
     if (frame := table["frame"]) not in FRAMES[kind]:
         raise ValueError(f"frame is '{frame}'; actions of a robot of kind '{kind}' are in the frame of its {' or '.join(FRAMES[kind])}.")
     if (source := action.get("source", "measured")) not in get_args(Source):
         raise ValueError(f"'source' is '{source}', expected one of {', '.join(get_args(Source))}.")
-    width, units = (7 if kind == "arm" else 3), tuple(action["units"])
-    if len(names) != width or len(units) != width:
-        raise ValueError(f"a robot of kind '{kind}' has {width} action names and units, found {len(names)} names and {len(units)} units.")
-    vectors = {key: np.asarray(source[key], dtype=np.float64)
-               for source, keys in ((action, ("low", "high")), (prior, ("mean", "std"))) for key in keys}
-    for key, vector in vectors.items():
-        if vector.shape != (len(names),) or not np.isfinite(vector).all():
-            raise ValueError(f"'{key}' must hold {len(names)} finite numbers, one for each of {', '.join(names)}; found {vector.tolist()}.")
-    if not (vectors["low"] < vectors["high"]).all():
-        raise ValueError("every lower action limit must lie below the upper one.")
-    if not (vectors["std"] > 0).all() or not float(table["rate_hz"]) > 0:
-        raise ValueError("rate_hz and every prior std must be positive.")
-    change = None if "change" not in action else np.asarray(action["change"], dtype=np.float64)
-    if change is not None and (change.shape != (len(names),) or not (change > 0).all()):
-        raise ValueError(f"'change' must hold {len(names)} positive numbers, found {change.tolist()}.")
-    if box is not None:
-        corners = [np.asarray(box[key], dtype=np.float64) for key in ("low", "high")]
-        if kind != "arm" or any(corner.shape != (3,) for corner in corners) or not (corners[0] < corners[1]).all():
-            raise ValueError("[workspace] is for arms: 'low' and 'high' hold x, y and z in metres, each low below its high.")
+    names, units = tuple(ACTIONS[kind]), tuple(ACTIONS[kind].values())
+    for key, expected in (("names", names), ("units", units)):
+        if action[key] != list(expected):
+            raise ValueError(f"'{key}' in [action] of a robot of kind '{kind}' must be {list(expected)}, found {action[key]!r}; give "
+                             "limits and prior in this order and these units.")
+    rate_hz = table["rate_hz"]
+    if not _is_number(rate_hz) or not 0 < rate_hz < math.inf:
+        raise ValueError(f"'rate_hz' must be a positive number of steps a second, found {rate_hz!r}.")
+    low, high = _limits(action, "action", names)
+    mean = _vector(prior, "prior", "mean", names)
+    std = _vector(prior, "prior", "std", names, "finite numbers of at least 0", lambda value: 0 <= value < math.inf)
+    if not std.any():
+        raise ValueError("'std' in [prior] is 0 on every axis, so that nothing would be searched; give those that may move a spread.")
+    change = None if "change" not in action else _vector(action, "action", "change", names, "positive numbers", lambda value: value > 0)
+    if box is not None and kind != "arm":
+        raise ValueError(f"[workspace] is for arms, found one of a robot of kind '{kind}'; take it out.")
+    corners = (None, None) if box is None else _limits(box, "workspace", ("x", "y", "z"))
     if box is not None and frame == "camera":
         raise ValueError("[workspace] is a box in the base frame, and actions in the camera's frame cannot be kept in it axis by axis; "
                          "leave it out, or plan in the frame 'base'.")
-    cameras = (table["camera"],) if isinstance(table["camera"], str) else tuple(table["camera"])
+    cameras = tuple(table["camera"]) if isinstance(table["camera"], list) else (table["camera"],)
     # The name of any but the first is that of a folder as well.
-    if not cameras or len(set(cameras)) < len(cameras) or any(Path(str(name)).name != name or name in ("", "..") for name in cameras[1:]):
+    if (not cameras or not all(isinstance(name, str) and name for name in cameras) or len(set(cameras)) < len(cameras)
+            or any(Path(name).name != name or name == ".." for name in cameras[1:])):
         raise ValueError(f"'camera' is the name of a camera in the robot's logs, or a list of different ones; found {table['camera']!r}.")
     stands = table.get("extrinsics", {})
     if stands and (frame != "camera" or not set(stands) <= set(cameras)):
         raise ValueError(f"[extrinsics] says, for frame = 'camera', how the cameras {', '.join(cameras)} stand; found frame '{frame}' and "
                          f"{', '.join(stands)}.")
     return RobotSpec(
-        name=str(table["name"]), kind=kind, rate_hz=float(table["rate_hz"]), frame=frame, camera=cameras[0], cameras=cameras, source=source,
+        name=str(table["name"]), kind=kind, rate_hz=float(rate_hz), frame=frame, camera=cameras[0], cameras=cameras, source=source,
         axes={camera: rotation(matrix, f"[extrinsics] {camera}") for camera, matrix in stands.items()},
-        names=names, units=units, low=vectors["low"], high=vectors["high"],
-        prior_mean=vectors["mean"], prior_std=vectors["std"],
-        workspace_low=None if box is None else np.asarray(box["low"], dtype=np.float64),
-        workspace_high=None if box is None else np.asarray(box["high"], dtype=np.float64),
+        names=names, units=units, low=low, high=high, prior_mean=mean, prior_std=std, workspace_low=corners[0], workspace_high=corners[1],
         change=change,
     )
+
+
+def _check_known(table: dict[str, Any]) -> None:
+    """Raises ValueError for an entry that nothing would read: a workspace whose name is misspelt would keep no hand in it."""
+    for name in (*TABLES, "extrinsics"):
+        if not isinstance(table.get(name, {}), dict):
+            raise ValueError(f"'{name}' must be a table, found {table[name]!r}; write [{name}] above its entries.")
+    for place, part, known in (("", table, ENTRIES), *((f" in [{name}]", table.get(name, {}), keys) for name, keys in TABLES.items())):
+        for key in part:
+            if key not in known:
+                nearest, = get_close_matches(key, known, n=1, cutoff=0)
+                raise ValueError(f"the entry '{key}'{place} is not known, the nearest that is known is '{nearest}' of {', '.join(known)}: "
+                                 "rename it or take it out.")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _vector(table: dict[str, Any], place: str, key: str, names: Sequence[str], what: str = "finite numbers",
+            right: Callable[[float], bool] = math.isfinite) -> np.ndarray:
+    """An entry of [place] that holds a number for each of the names. Raises ValueError unless each is `right`, as `what` says."""
+    found = table[key]
+    if not isinstance(found, list) or len(found) != len(names) or not all(_is_number(value) and right(value) for value in found):
+        raise ValueError(f"'{key}' in [{place}] must hold {len(names)} {what}, one for each of {', '.join(names)}; found {found!r}.")
+    return np.asarray(found, dtype=np.float64)
+
+
+def _limits(table: dict[str, Any], place: str, names: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """`low` and `high` of [place], each low below its high."""
+    low, high = (_vector(table, place, key, names) for key in ("low", "high"))
+    for axis, name in enumerate(names):
+        if not low[axis] < high[axis]:
+            raise ValueError(f"every 'low' in [{place}] must lie below its 'high', found {low[axis]:g} and {high[axis]:g} for {name}.")
+    return low, high
 
 
 def rotation(matrix: Any, what: str) -> np.ndarray:
@@ -236,9 +277,15 @@ def rotation(matrix: Any, what: str) -> np.ndarray:
                      f"{np.array2string(found, separator=', ', threshold=9)}.")
 
 
-def robot_folder(name: str) -> Path:
+def robot_folder(name: str | Path) -> Path:
     """The folder of a robot, given itself or by its name under `controllers/`. Raises InputError when it holds no `robot.toml`."""
     for folder in (Path(name), Path("controllers") / name):
         if (folder / "robot.toml").is_file():
             return folder
     raise InputError(f"no robot '{name}': expected a folder that holds a robot.toml, or the name of one under controllers/.")
+
+
+def robot_file(robot: str | Path) -> Path:
+    """The TOML file of a robot, given itself, its folder, or the name of that under `controllers/`."""
+    path = Path(robot)
+    return path if path.suffix == ".toml" and not path.is_dir() else robot_folder(path) / "robot.toml"

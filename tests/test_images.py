@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from lamplan.errors import DataError
-from lamplan.images import read_image
+from lamplan.images import decode_image, read_image
 
 
 def test_any_still_image_becomes_rgb(tmp_path: Path) -> None:
@@ -28,6 +28,15 @@ def test_what_is_no_image_gets_a_sentence(tmp_path: Path, content: bytes | None,
         path.write_bytes(content)
     with pytest.raises(DataError, match=sentence):
         read_image(path)
+
+
+def test_a_picture_of_more_than_8_bits_is_refused_and_never_clipped(tmp_path: Path) -> None:
+    path = tmp_path / "depth.png"
+    Image.fromarray(np.full((4, 4), 1000, np.uint16)).save(path)
+    with pytest.raises(DataError, match=r"its pixels are of kind I.*\); give a PNG or JPEG of 8 bits a colour"):
+        read_image(path)
+    with pytest.raises(DataError, match="pixels of kind I"):
+        decode_image(path.read_bytes(), "step 3")
 
 
 def test_a_truncated_image_gets_a_sentence(tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ from scipy.spatial.transform import Rotation
 
 from lamplan.errors import InputError
 from lamplan.motion import composed, mobile_arc
-from lamplan.robot import RobotSpec
+from lamplan.robot import RobotSpec, robot_file
+from lamplan.search import CEM, ICEM, MPPI, Gradient, SearchSpace, box
 
 SMALL = st.floats(-0.3, 0.3)
 ANGLE = st.floats(-np.pi, np.pi)
@@ -164,7 +165,7 @@ def test_a_robot_of_several_cameras_is_seen_through_one_of_them(tmp_path):
     assert (side.camera, side.cameras, side.over(2).cameras) == ("side_image", *2 * (load(both).cameras,))
     with pytest.raises(InputError, match=r"no camera 'roof'.*front_image, side_image"):
         load(both, "roof")
-    for wrong in ("[]", '["a", "a"]', '["a", "../b"]', '["a", ".."]', '["a", ""]', '["a", 3]'):
+    for wrong in ("3", "true", '""', "[[]]", "[]", '["a", "a"]', '["a", "../b"]', '["a", ".."]', '["a", ""]', '["a", 3]'):
         with pytest.raises(InputError, match="'camera' is the name"):
             load(wrong)
 
@@ -198,16 +199,29 @@ def test_a_description_of_ones_own(tmp_path):
     [
         ('kind = "mobile"', 'kind = "boat"', "kind is 'boat'"),
         ("rate_hz = 4.0", "", "lacks the entry 'rate_hz'"),
-        ("rate_hz = 4.0", "rate_hz = 0", "must be positive"),
-        ("rate_hz = 4.0", 'rate_hz = "fast"', "robot.toml"),
-        ("low = [-1, -1, -1]", "low = [-1, -1]", "'low' must hold 3 finite numbers"),
-        ("low = [-1, -1, -1]", "low = [-1, -1, -1]\nchange = [0.1, 0.1, 0]", "'change' must hold 3 positive numbers"),
+        ("rate_hz = 4.0", "rate_hz = 0", "'rate_hz' must be a positive number of steps a second, found 0"),
+        ("rate_hz = 4.0", "rate_hz = inf", "'rate_hz' must be a positive number .* found inf"),
+        ("rate_hz = 4.0", "rate_hz = true", "'rate_hz' must be a positive number .* found True"),
+        ("rate_hz = 4.0", 'rate_hz = "fast"', "'rate_hz' must be a positive number .* found 'fast'"),
+        ("low = [-1, -1, -1]", "low = [-1, -1]", r"'low' in \[action\] must hold 3 finite numbers"),
+        ("low = [-1, -1, -1]", 'low = ["a", -1, -1]', r"'low' in \[action\] must hold 3 finite numbers, .* found \['a', -1, -1\]"),
+        ("low = [-1, -1, -1]", "low = -1", r"'low' in \[action\] must hold 3 finite numbers, .* found -1"),
+        ("low = [-1, -1, -1]", "low = [-1, -1, -1]\nchange = [0.1, 0.1, 0]", r"'change' in \[action\] must hold 3 positive numbers"),
         ("[prior]", "[workspace]\nlow = [0, 0, 0]\nhigh = [1, 1, 1]\n[prior]", "workspace. is for arms"),
-        ("low = [-1, -1, -1]", "low = [-1, nan, -1]", "'low' must hold 3 finite numbers"),
-        ("low = [-1, -1, -1]", "low = [-1, 1, -1]", "must lie below"),
-        ("std = [1, 1, 1]", "std = [1, 0, 1]", "must be positive"),
-        ("mean = [0, 0, 0]", 'mean = ["a", "b", "c"]', "robot.toml"),
-        ("[prior]", "[before]", "lacks the entry 'prior'"),
+        ("low = [-1, -1, -1]", "low = [-1, nan, -1]", r"'low' in \[action\] must hold 3 finite numbers"),
+        ("low = [-1, -1, -1]", "low = [-1, 2, -1]", r"every 'low' in \[action\] must lie below its 'high', found 2 and 1 for dy"),
+        ("std = [1, 1, 1]", "std = [1, -2, 1]", r"'std' in \[prior\] must hold 3 finite numbers of at least 0, .* found \[1, -2, 1\]"),
+        ("std = [1, 1, 1]", "std = [0, 0, 0]", "0 on every axis, so that nothing would be searched"),
+        ("mean = [0, 0, 0]", 'mean = ["a", "b", "c"]', r"'mean' in \[prior\] must hold 3 finite numbers"),
+        ("[prior]", "[before]", "the entry 'before' is not known"),
+        ("[prior]\nmean = [0, 0, 0]\nstd = [1, 1, 1]", "", "lacks the entry 'prior'"),
+        ("[prior]", "[workspaces]\nlow = [0, 0, 0]\n[prior]", "'workspaces' is not known, the nearest that is known is 'workspace'"),
+        ("low = [-1, -1, -1]", "low = [-1, -1, -1]\nchanges = [1, 1, 1]", r"'changes' in \[action\] is not known, .* is 'change'"),
+        ("std = [1, 1, 1]", "std = [1, 1, 1]\nspread = 1", r"'spread' in \[prior\] is not known"),
+        ('kind = "mobile"', 'kind = "mobile"\nworkspace = 3', r"'workspace' must be a table, found 3; write \[workspace\] above"),
+        ('["dx", "dy", "dyaw"]', '["dy", "dx", "dyaw"]', r"'names' in .* must be \['dx', 'dy', 'dyaw'\], found \['dy', 'dx', 'dyaw'\]"),
+        ('["m", "m", "rad"]', '["mm", "mm", "rad"]', r"'units' in .* must be \['m', 'm', 'rad'\], found \['mm', 'mm', 'rad'\]"),
+        ('["m", "m", "rad"]', '["m"]', r"'units' in .* found \['m'\]"),
         ("[action]", "[action", "not valid TOML"),
     ],
 )
@@ -219,7 +233,8 @@ def test_a_wrong_description_is_named(tmp_path, old, new, message):
     assert str(path) in str(caught.value)
 
 
-ARM = (GOOD.replace('"mobile"', '"arm"').replace('"robot"', '"camera"').replace('["dx", "dy", "dyaw"]', str([*"abcdefg"]))
+ARM = (GOOD.replace('"mobile"', '"arm"').replace('"robot"', '"camera"')
+       .replace('["dx", "dy", "dyaw"]', '["dx", "dy", "dz", "droll", "dpitch", "dyaw", "dgripper"]')
        .replace('["m", "m", "rad"]', '["m", "m", "m", "rad", "rad", "rad", "1"]').replace("[-1, -1, -1]", str([-1] * 7))
        .replace("[1, 1, 1]", str([1] * 7)).replace("[0, 0, 0]", str([0] * 7)))
 STANDS = "[extrinsics]\nfront_image = [[0, 0, -1], [1, 0, 0], [0, -1, 0.0]]\n"
@@ -256,6 +271,8 @@ def test_a_rounded_rotation_is_made_exact(tmp_path):
     (ARM.replace('"camera"', '"hand"'), "frame is 'hand'; .* of its base or camera"),
     (GOOD.replace("low =", 'source = "wished"\nlow =', 1), "'source' is 'wished', expected one of measured, commanded"),
     (ARM + "[workspace]\nlow = [0, 0, 0]\nhigh = [1, 1, 1]\n", "cannot be kept in it axis by axis"),
+    (ARM + "[workspace]\nlow = [0, 0, 3]\nhigh = [1, 1, 1]\n", r"'low' in \[workspace\] must lie below its 'high', found 3 and 1 for z"),
+    (ARM + "[workspace]\nlow = [0, 0]\nhigh = [1, 1, 1]\n", r"'low' in \[workspace\] must hold 3 finite numbers, one for each of x, y, z"),
     (ARM.replace('"camera"', '"base"') + STANDS, "found frame 'base'"),
     (ARM + STANDS.replace("front_image", "roof_image"), "how the cameras front_image stand; .* roof_image"),
     (ARM + STANDS.replace("[0, -1, 0.0]", "[0, 1, 0.0]"), r"\[extrinsics\] front_image must be a rotation matrix"),
@@ -269,17 +286,30 @@ def test_a_wrong_frame_or_source_is_named(tmp_path, text, message):
 
 
 def test_no_description_is_named(tmp_path):
-    with pytest.raises(InputError, match="no robot description"):
+    with pytest.raises(InputError, match=r"no robot '.*absent': expected a folder that holds a robot\.toml"):
         RobotSpec.load(tmp_path / "absent")
+    with pytest.raises(InputError, match=r"no robot description at .*absent\.toml"):
+        RobotSpec.load(tmp_path / "absent.toml")
     (tmp_path / "robot.toml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(InputError, match="not valid TOML"):
         RobotSpec.load(tmp_path)
 
 
-def test_names_and_units_must_pair_up(tmp_path):
-    (tmp_path / "robot.toml").write_text(GOOD.replace('units = ["m", "m", "rad"]', 'units = ["m"]'))
-    with pytest.raises(InputError, match="units"):
-        RobotSpec.load(tmp_path)
+def test_a_robot_is_its_folder_its_description_or_its_name_under_controllers(root, monkeypatch):
+    monkeypatch.chdir(root)
+    for robot in ("panda", "controllers/panda", root / "controllers" / "panda" / "robot.toml"):
+        assert RobotSpec.load(robot).name == "panda"
+        assert robot_file(robot).samefile(root / "controllers" / "panda" / "robot.toml")
+
+
+def test_an_axis_without_a_spread_is_held(tmp_path):
+    robot = loaded(GOOD.replace("mean = [0, 0, 0]", "mean = [0.1, 0.2, 0.3]").replace("std = [1, 1, 1]", "std = [1, 1, 0]"), tmp_path)
+    mean, std = (torch.from_numpy(vector).float() for vector in (robot.prior_mean, robot.prior_std))
+    space = SearchSpace(box(-torch.ones(3), torch.ones(3)), mean.expand(1, 3, 3), std)
+    for search in (CEM(16, 3, 4), ICEM(16, 3, 4), MPPI(16, 3), Gradient(4, 3)):
+        found = search.minimise(lambda actions: (actions - 1).square().sum((-1, -2)), space, torch.Generator().manual_seed(0))
+        moved = (found.actions - mean).abs()
+        assert moved[..., :2].max() > 0.1 and moved[..., 2].max() < 1e-6, search
 
 
 def test_the_number_of_actions_must_fit_the_kind(tmp_path):

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import budget, latency, manipulation, navigation
+from benchmarks import budget, labels, latency, manipulation, navigation
+from benchmarks.contenders import Sources
+from benchmarks.options import benchmark_parser
 from lamplan.errors import InputError
 from lamplan.report import Results
 from tests.benchmarks.untrained import checkpoint_and_robot, in_camera_frame
@@ -37,6 +39,35 @@ def test_the_simulated_arm_is_told_no_actions_of_another_frame(tmp_path: Path, m
     home = checkpoint_and_robot(tmp_path, "panda", in_camera_frame)
     with pytest.raises(InputError, match="moves in its base frame; the actions of panda are in the frame of its camera"):
         main(["--checkpoint", str(tmp_path / "checkpoint"), "--robot", str(home), "--out", str(tmp_path / "out"), "--device", "cpu"])
+
+
+@pytest.mark.parametrize(("main", "robot"), [(manipulation.main, "panda"), (navigation.main, "rover")])
+def test_a_row_asked_for_by_name_without_its_weights_is_a_mistake(tmp_path: Path, main: Callable[[list[str]], None], robot: str) -> None:
+    home = checkpoint_and_robot(tmp_path, robot)
+    given = ["--quick", "--episodes", "1", "--checkpoint", str(tmp_path / "checkpoint"), "--robot", str(home), "--device", "cpu",
+             "--out", str(tmp_path / "out")]
+    with pytest.raises(InputError, match="row lam_wild was asked for by name and cannot be made: no --checkpoint-wild given"):
+        main([*given, "--rows", "zero,lam_wild"])
+    assert not (tmp_path / "out" / "results.json").exists()
+    parser = benchmark_parser("any", "", robot, ("zero", "lam_wild"), ("part",))
+    assert not Sources.from_arguments(parser.parse_args([])).named and Sources.from_arguments(parser.parse_args(["--rows", "zero"])).named
+
+
+def test_rows_of_no_part_are_a_mistake(tmp_path: Path) -> None:
+    home = checkpoint_and_robot(tmp_path, "panda")
+    with pytest.raises(InputError, match="no row of regression_prior can be measured in open_loop; choose others"):
+        manipulation.main(["--quick", "--episodes", "1", "--checkpoint", str(tmp_path / "checkpoint"), "--robot", str(home),
+                           "--device", "cpu", "--out", str(tmp_path / "out"), "--part", "open_loop", "--rows", "regression_prior"])
+
+
+@pytest.mark.parametrize("place", ["now.png", "now.png/deeper"])
+def test_results_are_not_written_where_a_file_lies(tmp_path: Path, place: str, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "now.png").write_bytes(b"a picture")
+    for main, needed in ((manipulation.main, []), (labels.main, ["a.hdf5", "--robot", "panda"])):
+        with pytest.raises(SystemExit) as ended:
+            main([*needed, "--out", str(tmp_path / place)])
+        assert ended.value.code == 2
+        assert f"argument --out: {tmp_path / 'now.png'} is a file; give a folder" in capsys.readouterr().err
 
 
 def test_the_budget_curve(tmp_path: Path) -> None:

@@ -153,6 +153,16 @@ def test_a_dry_run_tells_what_is_there(tmp_path: Path, capsys: pytest.CaptureFix
         assert part in printed, printed
 
 
+def test_a_robot_may_be_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "controllers").mkdir()
+    checkpoint_and_robot(tmp_path / "controllers", "panda")
+    synthetic.droid(tmp_path / "log" / "0")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as ended:
+        droid.main(["log", "--robot", "panda", "--checkpoint", "controllers/checkpoint", "--dry-run"])
+    assert ended.value.code == 0 and "robot panda: arm, 4 Hz" in capsys.readouterr().out
+
+
 def test_a_dry_run_tells_what_is_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     home = checkpoint_and_robot(tmp_path, "rover")
     with pytest.raises(SystemExit) as ended:
