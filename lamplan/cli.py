@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import os
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -13,8 +15,11 @@ from typing import TYPE_CHECKING, Any, get_args
 import torch
 
 from lamplan import __version__
+from lamplan.asked import device_of
 from lamplan.commands import check
+from lamplan.commands.numbers import count, positive, seed
 from lamplan.errors import InputError, LamplanError
+from lamplan.files import try_folder
 from lamplan.precision import PRECISIONS, usual
 from lamplan.presets import Proposals
 from lamplan.robot import robot_folder
@@ -22,17 +27,24 @@ from lamplan.robot import robot_folder
 if TYPE_CHECKING:
     from lamplan.train.loop import Budget
 
-
 def main(arguments: list[str] | None = None) -> int:
-    """Runs one command. Status 0 when it did what was asked, 2 when the input was at fault, which one sentence tells."""
+    """Runs one command. Status 0 when it did what was asked, 2 when the input or a path was at fault, which one sentence tells, 130 when
+    Ctrl-C ended it."""
     options = _parser().parse_args(arguments)
-    if getattr(options, "threads", None):
+    if getattr(options, "threads", None) is not None:
         torch.set_num_threads(options.threads)
     try:
         return options.run(options) or 0
     except LamplanError as error:
         print(f"lamplan {options.command}: {error}", file=sys.stderr)
         return 2
+    except OSError as error:
+        print(f"lamplan {options.command}: {error.filename or 'a file'} cannot be read or written ({error.strerror or error}): give "
+              "another path, or make room and rights for this one.", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"lamplan {options.command}: stopped by Ctrl-C.", file=sys.stderr)
+        return 128 + signal.SIGINT
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -79,8 +91,8 @@ def _parser() -> argparse.ArgumentParser:
     fit.add_argument("--robot", required=True, help="a folder with robot.toml, or its name under controllers/")
     fit.add_argument("--checkpoint", type=Path, default=Path("checkpoints/wild-small"))
     fit.add_argument("--out", type=Path, help="where curves and state are kept (default: runs/fit-ROBOT-CHECKPOINT)")
-    fit.add_argument("--seed", type=int, default=0)
-    fit.add_argument("--folds", type=int, default=1, metavar="N", help="for few episodes: measure on all of them, by fitting N more "
+    fit.add_argument("--seed", type=seed, default=0)
+    fit.add_argument("--folds", type=count, default=1, metavar="N", help="for few episodes: measure on all of them, by fitting N more "
                      "controllers, each without another fold")
     _budget(fit, "--steps 2000, less when nothing gets better any more")
     fit.set_defaults(run=_fit)
@@ -95,10 +107,10 @@ def _parser() -> argparse.ArgumentParser:
     for name in ("samples", "iterations", "horizon"):
         plan.add_argument(f"--{name}", type=int, help="instead of that search's own")
     plan.add_argument("--precision", choices=PRECISIONS, default="fp32", help="of imagined frames (default: fp32)")
-    plan.add_argument("--seed", type=int, default=0)
+    plan.add_argument("--seed", type=seed, default=0)
     plan.add_argument("--proposals", choices=get_args(Proposals), help="where to begin the search: at the robot's prior, where the inverse "
                       "dynamics model sees the goal, or where the goal regression does (default: as the search's name says)")
-    plan.add_argument("--deadline", type=float, metavar="SECONDS", help="end the search in time for the plan to be there after so long")
+    plan.add_argument("--deadline", type=positive, metavar="SECONDS", help="end the search in time for the plan to be there after so long")
     plan.add_argument("--plot", type=Path, help="write a picture of the plan here (PNG); with a decoder, of what it imagines too")
     plan.set_defaults(run=_plan)
 
@@ -107,9 +119,9 @@ def _parser() -> argparse.ArgumentParser:
     for command in (pretrain, decoder):
         command.add_argument("--stream", action="store_true", help="decode video while training and keep nothing: for large corpora")
     for command in (pretrain, decoder, shard):
-        command.add_argument("--workers", type=int, help="processes that decode video (default: the cores that are there)")
+        command.add_argument("--workers", type=count, help="processes that decode video (default: the cores that are there)")
     for command in (pretrain, decoder, fit, plan):
-        command.add_argument("--threads", type=int, help="CPU threads (default: torch's choice)")
+        command.add_argument("--threads", type=count, help="CPU threads (default: torch's choice)")
     for command in (pretrain, decoder, fit):
         command.add_argument("--device", help="torch's name of the device to train on (default: cuda if there is one, else cpu)")
         command.add_argument("--precision", choices=PRECISIONS, help="of matrix products (default: bf16 on a GPU, else fp32)")
@@ -118,8 +130,8 @@ def _parser() -> argparse.ArgumentParser:
 
 def _budget(command: argparse.ArgumentParser, default: str) -> None:
     budget = command.add_mutually_exclusive_group()
-    budget.add_argument("--minutes", type=float, help=f"train for this long (default: {default})")
-    budget.add_argument("--steps", type=int, help="train for this many steps")
+    budget.add_argument("--minutes", type=positive, help=f"train for this long (default: {default})")
+    budget.add_argument("--steps", type=count, help="train for this many steps")
 
 
 def _pretrain(options: argparse.Namespace) -> None:
@@ -151,7 +163,7 @@ def _decoder(options: argparse.Namespace) -> None:
             print(f"wrote the decoder into {options.checkpoint}; curves: tensorboard --logdir {run}")
 
 
-def _chosen_budget(options: argparse.Namespace, recipe: int | None, minutes: float) -> Budget:
+def _chosen_budget(options: argparse.Namespace, recipe: int | None, minutes: float | None = None) -> Budget:
     """The command line's budget, else the recipe's steps, else minutes."""
     from lamplan.train.loop import Budget
 
@@ -167,6 +179,7 @@ def _training(options: argparse.Namespace, run: Path) -> Iterator[dict[str, Any]
     from lamplan.train.distribution import joined
 
     with joined(_device(options)) as (world, device):
+        try_folder(run)
         log = run / (SKIPPED if world.leads else f"rank{world.rank}-{SKIPPED}")
         with Streaming(log, options.workers) if options.stream else nullcontext() as stream:
             yield {"device": device, "precision": options.precision or usual(device), "world": world, "stream": stream}
@@ -182,14 +195,12 @@ def _shard(options: argparse.Namespace) -> None:
 
 def _fit(options: argparse.Namespace) -> None:
     from lamplan.train.controller import fit
-    from lamplan.train.loop import Budget
 
     robot = robot_folder(options.robot)
-    budget = Budget(steps=options.steps if options.steps or options.minutes else 2000, minutes=options.minutes)
     run = options.out or Path("runs") / f"fit-{robot.name}-{options.checkpoint.resolve().name}"
     device = _device(options)
-    found = fit(options.logs, robot, options.checkpoint, budget=budget, run=run, seed=options.seed, folds=options.folds, device=device,
-                precision=options.precision or usual(device))
+    found = fit(options.logs, robot, options.checkpoint, budget=_chosen_budget(options, 2000), run=run, seed=options.seed,
+                folds=options.folds, device=device, precision=options.precision or usual(device))
     for camera, worth in found.items():
         print(f"{robot.name} through {camera}, on {worth.episodes} held-out episodes:\n{worth}")
 
@@ -201,6 +212,9 @@ def _plan(options: argparse.Namespace) -> None:
     from lamplan.planner import Planner
     from lamplan.presets import preset, resized
 
+    if options.search == "realtime" and options.proposals:
+        raise InputError(f"--proposals {options.proposals} means nothing with --search realtime, which begins at the latent inferred "
+                         "between here and the goal: leave it out, or choose another search.")
     search = resized(preset(options.search), options.samples, options.iterations, options.horizon)
     common = {"seed": options.seed, "precision": options.precision}
     if options.search == "realtime":
@@ -208,6 +222,8 @@ def _plan(options: argparse.Namespace) -> None:
     else:
         planner = Planner.load(options.checkpoint, robot_folder(options.robot), search, proposals=options.proposals, **common)
     obs, goals = read_image(options.obs), [read_image(path) for path in options.goal]
+    if options.plot:
+        try_folder(options.plot.parent)
     if options.deadline is not None:
         planner.warmup(options.deadline, obs)
     plan = planner.plan(obs, goals, deadline_s=options.deadline)
@@ -226,10 +242,9 @@ def _plan(options: argparse.Namespace) -> None:
 
 
 def _device(options: argparse.Namespace) -> str:
-    try:
-        return str(torch.device(options.device or ("cuda" if torch.cuda.is_available() else "cpu")))
-    except RuntimeError:
-        raise InputError(f"--device is '{options.device}', which torch does not know: give cpu, cuda or cuda:N.") from None
+    name = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    # Of several processes each has a device of its own, and would only take memory from this one.
+    return name if "LOCAL_RANK" in os.environ else str(device_of(name))
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
@@ -18,6 +18,20 @@ def whole_file(path: Path) -> Iterator[Path]:
         os.replace(unfinished, path)
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def try_folder(folder: Path) -> None:
+    """Raises OSError where a folder cannot be made, to be told before the work whose results go there. Leaves no new one behind."""
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    with suppress(OSError):  # somebody may use it by now
+        for path in made:
+            path.rmdir()
+
+
+def bytes_under(path: Path) -> int:
+    """Length of a file, or of all files in a folder together."""
+    return sum(map(file_bytes, filter(Path.is_file, path.rglob("*")))) if path.is_dir() else file_bytes(path)
 
 
 def file_bytes(path: Path) -> int:

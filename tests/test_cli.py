@@ -8,8 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lamplan import LatentActionModel
+from lamplan import LatentActionModel, Planner, RobotSpec, checkup
 from lamplan.cli import main
+from lamplan.files import try_folder
+from lamplan.train import controller
+from lamplan.train import pretrain as pretraining
 from tests import tiny
 from tests.benchmarks.untrained import checkpoint_and_robot, in_camera_frame
 from tests.models.test_networks import LAM
@@ -49,14 +52,82 @@ def test_unknown_recipe_and_share(tmp_path: Path, capsys: pytest.CaptureFixture[
     videos = tiny.videos(tmp_path / "videos", count=1)
     fails(capsys, ["pretrain", "huge", "--data", videos, "--out", tmp_path / "out"], "no recipe 'huge'")
     fails(capsys, ["pretrain", "--data", videos, "--share", "1.5", "--out", tmp_path / "out"], "share")
-    fails(capsys, ["pretrain", "--data", videos, "--steps", "-3", "--out", tmp_path / "out"], "budget")
 
 
-def test_unknown_device(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("option", ["--steps 0", "--steps -3", "--steps 1.5", "--minutes 0", "--minutes nan", "--minutes inf", "--folds 0",
+                                    "--folds -1", "--threads 0", "--threads -1", "--seed -1", "--seed 4294967296"])
+def test_a_number_that_means_nothing_to_a_fit(option: str, capsys: pytest.CaptureFixture[str]) -> None:
+    refused(capsys, ["fit", "log.hdf5", "--robot", "controllers/rover", *option.split()])
+
+
+@pytest.mark.parametrize("arguments", ["pretrain --data videos --out out --workers -1", "pretrain --data videos --out out --workers 0",
+                                       "pretrain --data videos --out out --steps 0", "shard videos --out out --workers 0",
+                                       "plan a.png b.png --robot controllers/rover --deadline -1",
+                                       "plan a.png b.png --robot controllers/rover --deadline 0",
+                                       "plan a.png b.png --robot controllers/rover --deadline nan",
+                                       "plan a.png b.png --robot controllers/rover --seed -1"])
+def test_a_number_that_means_nothing_elsewhere(arguments: str, capsys: pytest.CaptureFixture[str]) -> None:
+    refused(capsys, arguments.split())
+
+
+def refused(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> None:
+    """By argparse, whose usage stands above the one line that names the option and its value."""
+    with pytest.raises(SystemExit, match="2"):
+        main(arguments)
+    told = capsys.readouterr().err.splitlines()[-1]
+    assert told.startswith(f"lamplan {arguments[0]}: error: argument {arguments[-2]}: '{arguments[-1]}' is no ") and "number" in told
+
+
+@pytest.mark.parametrize("command", ["pretrain", "fit"])
+@pytest.mark.parametrize("device", ["abacus", "meta", "xpu", "hpu"])  # none of which any machine that runs this test has
+def test_a_device_that_is_not_there(device: str, command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data = tiny.videos(tmp_path / "videos", count=1)
-    assert main(["pretrain", "--data", str(data), "--out", str(tmp_path / "out"), "--device", "abacus"]) == 2
-    assert "--device is 'abacus'" in capsys.readouterr().err
+    given = ["--data", data] if command == "pretrain" else [tmp_path / "log.hdf5", "--robot", "controllers/rover"]
+    fails(capsys, [command, *given, "--out", tmp_path / "out", "--device", device], f"--device is '{device}', which", "give cpu, ")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_place_that_cannot_be_written_is_told_in_a_sentence(tmp_path: Path, checkpoint: Path, monkeypatch: pytest.MonkeyPatch,
+                                                              capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "robot").mkdir()
+    home = checkpoint_and_robot(tmp_path / "robot", "rover", str)
+    log = tiny.log(tmp_path / "log.hdf5", RobotSpec.load(home))
+    Image.new("RGB", (32, 32)).save(picture := tmp_path / "now.png")
+    robot = ["--robot", home, "--checkpoint", tmp_path / "robot" / "checkpoint"]
+    videos = tiny.videos(tmp_path / "videos", count=1)
+
+    def work(*_: object, **__: object) -> None:
+        raise AssertionError("this was to be told before the work")
+
+    monkeypatch.setattr(controller, "every_pair", work)
+    monkeypatch.setattr(pretraining, "frame_store", work)
+    for name in ("examine", "new_robot"):
+        monkeypatch.setattr(checkup, name, work)
+    monkeypatch.setattr(Planner, "plan", work)
+    for bad in (picture, picture / "x", "/proc/x"):
+        for command in (["fit", log, *robot, "--steps", 1, "--device", "cpu", "--out", bad],
+                        ["pretrain", "--data", videos, "--steps", 1, "--out", bad],
+                        ["decoder", tmp_path / "robot" / "checkpoint", "--data", videos, "--steps", 1, "--out", bad],
+                        ["shard", videos, "--out", bad],
+                        ["check", log, "--out", bad], ["robot", "new", "mine", "--from", log, "--out", bad],
+                        ["plan", picture, picture, *robot, "--plot", f"{bad}/p.png"]):
+            fails(capsys, command, str(bad), "cannot be read or written (", "give another path")
+    try_folder(tmp_path / "some" / "where")
+    assert not (tmp_path / "some").exists()
+
+
+def test_ctrl_c_ends_a_command_in_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def stopped(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(checkup, "examine", stopped)
+    assert main(["check", "log.hdf5", "--out", str(tmp_path)]) == 130
+    assert capsys.readouterr().err == "lamplan check: stopped by Ctrl-C.\n"
+
+
+def test_the_real_time_mode_has_no_proposals_to_choose(capsys: pytest.CaptureFixture[str]) -> None:
+    fails(capsys, ["plan", "a.png", "b.png", "--robot", "controllers/rover", "--search", "realtime", "--proposals", "latent"],
+          "--proposals latent means nothing with --search realtime", "leave it out")
 
 
 def test_damaged_checkpoints(tmp_path: Path, checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:

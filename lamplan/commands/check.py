@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lamplan.errors import InputError, LamplanError
+from lamplan.files import try_folder
 from lamplan.robot import RobotSpec, robot_folder
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ def _check(options: argparse.Namespace) -> int:
         raise InputError("--model needs --robot: what an action means, and the controller fitted to it, are the robot's.")
     robot = RobotSpec.load(robot_folder(options.robot)) if options.robot else None
     out = options.out or Path("runs") / f"check-{options.logs[0].resolve().stem}"
+    try_folder(out)
     checkups, unread = [], []
     for number, log in enumerate(options.logs):
         try:
@@ -89,7 +91,8 @@ def _new_robot(options: argparse.Namespace) -> int:
 
     if options.out is None and (options.name == ".." or Path(options.name).name != options.name):
         raise InputError(f"'{options.name}' is no name for a folder under controllers/; give a plain name, and --out for another place.")
-    path, found = new_robot(options.log, options.name, options.out or Path("controllers") / options.name, options.camera, options.rate)
+    try_folder(folder := options.out or Path("controllers") / options.name)
+    path, found = new_robot(options.log, options.name, folder, options.camera, options.rate)
     print(f"wrote {path}; read it through before a robot moves by it.")
     if found.troubles:
         print(f"lamplan robot: the log has trouble ({len(found.troubles)}), which these numbers may come from; the first: "

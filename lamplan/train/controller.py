@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,14 +11,16 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from tqdm import tqdm
 
 from lamplan.controllers import latents_fingerprint, new_controller, new_regression, save_controller, save_regression
 from lamplan.lam import LatentActionModel
 from lamplan.logs import open_log
+from lamplan.logs.identity import identity
 from lamplan.models.controller import Controller, ControllerConfig
 from lamplan.models.goal_regression import GoalRegression
 from lamplan.precision import Precision
-from lamplan.robot import RobotSpec
+from lamplan.robot import RobotSpec, robot_file
 from lamplan.train.best import Patience
 from lamplan.train.card import write_card
 from lamplan.train.distribution import Execution
@@ -36,6 +39,7 @@ from lamplan.train.labelled import (
 )
 from lamplan.train.loop import Budget, Trained, train
 from lamplan.train.optimiser import OptimiserConfig
+from lamplan.train.snapshots import settle
 from lamplan.train.verdict import Errors, Measured, held_out_errors, measured
 
 STILL = 0.05
@@ -72,17 +76,25 @@ def fit(logs: Sequence[Path], robot: Path, checkpoint: Path, *, budget: Budget, 
     It is measured on other episodes still (see `labelled.split`), or, with `folds` of 2 or more, on every one: so many times a
     controller is fitted without another fold of them. That is for logs of few episodes; the controller that is written
     then learned from all but those that said when to stop.
+
+    `run` keeps what goes on where it was interrupted, also with a larger budget; InputError where that is of another fit.
     """
     recipe = Recipe(config or ControllerConfig(), budget, batch, seed, optimiser or OptimiserConfig(), Execution(precision))
     lam = LatentActionModel.load(checkpoint).to(device)
+    latents = latents_fingerprint(lam)
     found: dict[str, Measured] = {}
     for camera in (cameras := RobotSpec.load(robot).cameras):
         spec = RobotSpec.load(robot, camera)
         episodes = open_episodes(logs, spec)
-        goals, pairs = every_pair(episodes, lam, spec, precision)
         where, whole, errors = run if len(cameras) == 1 else run / camera, split(len(episodes)), []
-        if folds > 1:
-            for fold, without in enumerate(cross_splits(len(episodes), folds)):
+        others = [] if folds == 1 else cross_splits(len(episodes), folds)
+        settle(where, identity(logs, episodes) | {
+            "robot.toml": hashlib.sha256(robot_file(robot).read_bytes()).hexdigest()[:16],
+            "latents": f"{latents} of strides up to {lam.config.max_stride}", "folds": str(folds), "seed": str(seed), "batch": str(batch),
+            "precision": precision, "sizes": str(recipe.controller), "optimiser": str(recipe.optimiser)})
+        goals, pairs = every_pair(episodes, lam, spec, precision)
+        if others:
+            for fold, without in enumerate(others):
                 fitted = fit_once(lam, pairs, goals, without, spec, recipe, where / f"fold-{fold}-of-{folds}")
                 errors.append(fitted.errors(lam, pairs, without, spec))
             whole = Split([*range(len(episodes) - len(whole.test))], whole.test, [])
@@ -96,7 +108,7 @@ def fit(logs: Sequence[Path], robot: Path, checkpoint: Path, *, budget: Budget, 
         save_regression(fitted.regression, lam, folder, spec)
         write_card(folder, f"Controller of {spec.name} for", {
             "Logs": {log.name: f"{len(open_log(log))} episodes" for log in logs} | {"camera": camera} | _shares(whole, folds),
-            "Latent action model": {"latents": latents_fingerprint(lam)},
+            "Latent action model": {"latents": latents},
             "Held-out episodes": found[camera].facts(),
             **{f"Believed of what {said} (1 all, 0 nothing: left as it is)": dict(
                 zip(spec.names, (f"{gain:.2f}" for gain in network.gain.tolist()), strict=True))
@@ -160,6 +172,9 @@ def fit_controller(lam: LatentActionModel, pairs: InferredPairs, parts: Split, s
         motion = F.smooth_l1_loss(back / controller.action_scale, moved / controller.action_scale)
         return l2 + motion, {"l2": l2, "motion": motion}
 
+    if unscored := {"latent_error", "motion_error"} - scores(controller, validation, strides).keys():
+        tqdm.write(f"controller {spec.name} {spec.camera}: there is no {' and no '.join(sorted(unscored))}, because the held-out episodes "
+                   f"hold too little to score ({len(validation)} pair{'s' * (len(validation) > 1)} of frames); record more or longer ones.")
     done = train(controller, draw, loss, recipe.budget, run, batch=recipe.batch, title=f"controller {spec.name} {spec.camera}",
                  config=recipe.optimiser, seed=recipe.seed, validate=lambda: scores(controller, validation, strides),
                  validate_every=VALIDATE_EVERY, patience=Patience("error", PATIENCE), execution=recipe.execution)
@@ -179,16 +194,23 @@ def answers(controller: Controller, pairs: InferredPairs) -> tuple[Tensor, Tenso
 def scores(controller: Controller, pairs: InferredPairs, strides: int) -> dict[str, float]:
     """`latent_error`, the squared distance to the inferred latents as a share of their variance (0 perfect, 1 no better than a
     constant), of pairs at most `strides` steps apart; `motion_error`, the same share for what is believed of the motion read back from a
-    latent, averaged over the action's dimensions that vary; `error`, the mean of the two."""
+    latent, averaged over the action's dimensions that vary; `error`, the mean of the two.
+
+    A share is left out where what it is a share of does not vary, as in episodes of two frames; without either, `error` is the squared
+    distance alone, of latents and of motions in units of their spread."""
     forwards, back = answers(controller, pairs)
     back = back * gain_on(pairs, back)
     known = pairs.gap <= strides
     truth = pairs.latents[known]
-    latent = ((forwards[known] - truth).square().sum() / (truth - truth.mean(0)).square().sum().clamp_min(1e-9)).item()
+    distance, spread = (forwards[known] - truth).square(), (truth - truth.mean(0)).square().sum()
     errors, variance = (back - pairs.moved).square().mean(0), pairs.moved.var(0, unbiased=False)
     varies = variance > 1e-9
-    motion = (errors[varies] / variance[varies]).mean().item() if varies.any() else 0.0
-    return {"latent_error": latent, "motion_error": motion, "error": (latent + motion) / 2}
+    shares = {} if spread <= 1e-9 else {"latent_error": (distance.sum() / spread).item()}
+    if varies.any():
+        shares["motion_error"] = (errors[varies] / variance[varies]).mean().item()
+    if shares:
+        return shares | {"error": sum(shares.values()) / len(shares)}
+    return {"error": (distance.mean() + (errors / controller.action_scale.square()).mean()).item()}
 
 
 def _measure_actions(controller: Controller, actions: Tensor, spec: RobotSpec) -> None:

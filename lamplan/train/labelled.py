@@ -139,7 +139,7 @@ def encode_moments(episodes: Sequence[Episode], lam: LatentActionModel, spec: Ro
     for number, episode in enumerate(tqdm(episodes, desc=f"encode {spec.camera}", unit="episode", dynamic_ncols=True)):
         images = torch.from_numpy(np.ascontiguousarray(episode.frames(spec.camera))).to(device)
         for part in images.split(batch):
-            found = lam.encode(view(part, spec.kind, number)).half()
+            found = lam.encode(view(lam.sized(part), spec.kind, number)).half()
             if not begin:  # in one piece: what is collected and then joined takes twice the memory
                 features = found.new_empty(sum(map(len, paths)), *found.shape[1:])
             features[begin : begin + len(found)] = found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -24,7 +25,7 @@ from lamplan.train.flops import matrix_rate
 from lamplan.train.optimiser import OptimiserConfig, Optimisers, learning_rate
 from lamplan.train.progress import Progress
 from lamplan.train.snapshots import Snapshots
-from lamplan.train.stop import STATUS, Stop
+from lamplan.train.stop import Stop
 
 LOG_EVERY = 20  # steps
 
@@ -41,7 +42,7 @@ class Budget:
 
     def __post_init__(self) -> None:
         given = [value for value in (self.steps, self.minutes) if value is not None]
-        if len(given) != 1 or given[0] <= 0:
+        if len(given) != 1 or not 0 < given[0] < math.inf:
             raise InputError(f"a training budget is either a positive number of steps or of minutes, found steps {self.steps}, "
                              f"minutes {self.minutes}.")
 
@@ -78,7 +79,8 @@ def train(module: nn.Module, draw: Draw, loss: Loss, budget: Budget, out: Path, 
 
     Snapshots, curves and TensorBoard files live in `out`. A run that was killed goes on from its last snapshot; with a
     budget in steps it then equals an uninterrupted one, bit for bit on a CPU (a budget in minutes makes the schedule follow the clock).
-    SIGTERM saves and leaves with status 143. A loss that is not finite raises LamplanError, and the parts of that step are kept.
+    SIGTERM and Ctrl-C save and leave, with status 143 and 130. A loss that is not finite raises LamplanError, and the parts of that step
+    are kept.
     With FSDP2 the module stays sharded at the end: `whole_state` collects it.
     """
     execution = execution or Execution()
@@ -133,7 +135,8 @@ def train(module: nn.Module, draw: Draw, loss: Loss, budget: Budget, out: Path, 
                 # One exchange of numbers a step keeps all processes of one mind: about the loss, a signal, and the clock.
                 now = time.monotonic()
                 leader = [before + now - started, float(now - last_save > save_seconds)] if world.leads else [0.0, 0.0]
-                mean, asked, spent, due = world.total([torch.stack(values).mean().item() / world.size, float(stop.asked), *leader])
+                own = [torch.stack(values).mean().item() / world.size, float(stop.asked is not None)]
+                mean, asked, spent, due = world.total([*own, *leader])
                 if not (math.isfinite(mean) and math.isfinite(norm)):
                     dump = out / f"bad-step-{step}-rank-{world.rank}.pt"
                     torch.save(mine, dump)
@@ -164,8 +167,10 @@ def train(module: nn.Module, draw: Draw, loss: Loss, budget: Budget, out: Path, 
                     last_save = time.monotonic()
                 if asked:
                     snapshots.finish()
-                    progress.say(f"{title}: SIGTERM at step {step}; the state is in {snapshots.folder}, the same command goes on from it.")
-                    sys.exit(STATUS)
+                    asked_by = stop.asked or signal.SIGTERM  # it may have been another process that was asked
+                    progress.say(f"{title}: {asked_by.name} at step {step}; the state is in {snapshots.folder}, the same command goes on "
+                                 "from it.")
+                    sys.exit(128 + asked_by)
         if snapshots.last != step:
             snapshots.save(step, spent)
         snapshots.finish()

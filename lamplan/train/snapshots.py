@@ -1,8 +1,10 @@
-"""Snapshots of a training run: written in the background, whole or not at all, readable by any number of processes."""
+"""Snapshots of a training run: written in the background, whole or not at all, readable by any number of processes; and a note of what
+they are of."""
 
 from __future__ import annotations
 
 import io
+import json
 import os
 import pickle
 import shutil
@@ -21,7 +23,8 @@ from torch.distributed.checkpoint.metadata import Metadata
 from torch.distributed.checkpoint.planner import ReadItem
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_state_dict, set_state_dict
 
-from lamplan.errors import LamplanError
+from lamplan.errors import InputError, LamplanError
+from lamplan.files import whole_file
 from lamplan.train.best import Best
 from lamplan.train.distribution import World
 from lamplan.train.optimiser import Optimisers
@@ -30,6 +33,25 @@ from lamplan.train.optimiser import Optimisers
 warnings.filterwarnings("ignore", message="torch.distributed is disabled")
 FLAT = StateDictOptions(flatten_optimizer_state_dict=True)
 MODEL, OPTIMISER, BEST, STEP, SECONDS = "model.", "optimiser.", "best.", "step", "seconds"
+
+
+def settle(folder: Path, wanted: dict[str, str]) -> None:
+    """Notes in `folder/run.json` what the run there is of, each fact by its name; how long it is to be is none of them.
+
+    InputError where a folder below holds snapshots of a run of something else, or of one that was not noted: they would be gone on from.
+    """
+    note = folder / "run.json"
+    try:
+        found = json.loads(note.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        found = {}
+    if found != wanted and any(folder.glob("**/state/step-*")):
+        differs = [f"{name}: {found.get(name, 'none')}, now {wanted.get(name, 'none')}" for name in found | wanted
+                   if found.get(name) != wanted.get(name)] if found else ["an older one, which was not noted"]
+        raise InputError(f"the state in {folder} is of another run ({'; '.join(differs)}): give another --out, or delete that folder to "
+                         "begin anew.")
+    with whole_file(note) as unfinished:
+        unfinished.write_text(json.dumps(wanted, indent=2) + "\n", encoding="utf-8")
 
 
 class Snapshots:

@@ -1,4 +1,4 @@
-"""SIGTERM, by which a scheduler announces that it wants its machine back."""
+"""SIGTERM, by which a scheduler announces that it wants its machine back, and SIGINT, by which a user does (Ctrl-C)."""
 
 from __future__ import annotations
 
@@ -7,24 +7,30 @@ import threading
 from types import TracebackType
 from typing import Any
 
-STATUS = 128 + signal.SIGTERM
-
 
 class Stop:
-    """Within this context SIGTERM does not end the process but sets `asked`, for the loop to save and stop."""
+    """Within this context the first of these signals does not end the process but is kept as `asked`, for the loop to save and stop.
+
+    After it Ctrl-C means what it did before: a second one ends the process at once.
+    """
 
     def __init__(self) -> None:
-        self.asked = False
-        self._before: Any = None
+        self.asked: signal.Signals | None = None
+        self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> Stop:
         if threading.current_thread() is threading.main_thread():
-            self._before = signal.signal(signal.SIGTERM, self._ask)
+            for number in (signal.SIGTERM, signal.SIGINT):
+                # A shell lets its background jobs ignore the terminal's Ctrl-C, which is not meant for them.
+                if signal.getsignal(number) not in (signal.SIG_IGN, None):
+                    self._before[number] = signal.signal(number, self._ask)
         return self
 
-    def _ask(self, *_: Any) -> None:
-        self.asked = True
+    def _ask(self, number: int, _: Any) -> None:
+        self.asked = self.asked or signal.Signals(number)
+        if number == signal.SIGINT:
+            signal.signal(number, self._before[signal.SIGINT])
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if self._before is not None:
-            signal.signal(signal.SIGTERM, self._before)
+        for number, before in self._before.items():
+            signal.signal(number, before)

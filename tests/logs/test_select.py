@@ -6,11 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lamplan.errors import DataError
+from lamplan.checkup import examine
+from lamplan.errors import DataError, InputError
 from lamplan.logs import Episode, LogWriter, at_rate, episodes_of
 from lamplan.logs.rate import rate_advice
 from lamplan.robot import RobotSpec
-from tests.logs.helpers import episode, spec
+from tests.logs.helpers import edit, episode, spec
 
 
 def written(path: Path, robot: RobotSpec, count: int, bad: tuple[int, ...] = ()) -> Path:
@@ -27,15 +28,59 @@ def written(path: Path, robot: RobotSpec, count: int, bad: tuple[int, ...] = ())
 def test_one_bad_episode_among_many_is_named_and_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     log = written(tmp_path / "log.hdf5", spec(), 20, bad=(7,))
     assert [one.source.rsplit("_")[-1] for one in episodes_of([log], spec())] == [str(i) for i in range(20) if i != 7]
-    assert "left out" in (told := "".join(capsys.readouterr())) and "demo_7" in told and "beyond panda's limits" in told
+    assert "left out" in (told := capsys.readouterr().err) and "demo_7" in told and "beyond panda's limits" in told
+
+
+def damage(path: Path, what: str, number: int) -> str:
+    """Spoils an episode of a log, and gives the words by which it is refused."""
+    with edit(path) as file:
+        demo = file[f"data/demo_{number}"]
+        if what == "camera":
+            del demo["obs/exterior_image"]
+            return "no camera 'exterior_image', which robot.toml names; it has wrist_image"
+        if what == "NaN":
+            demo["obs/proprio"][2, 1] = np.nan
+            return "NaN or an infinity at step 2"
+        if what == "width":
+            keys, keep = ("actions",), np.s_[:, :6]
+        else:
+            keys, keep = ("actions", "obs/proprio", "obs/exterior_image", "obs/wrist_image"), np.s_[:1]
+        for key in keys:
+            values = demo[key][:]
+            del demo[key]
+            demo[key] = values[keep]
+        return "have shape (T, 7), found (6, 6)" if what == "width" else "1 step: there is no motion in it"
+
+
+@pytest.mark.parametrize("what", ["camera", "NaN", "step", "width"])
+def test_an_episode_that_cannot_be_used_is_named_and_left_out(what: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    log = written(tmp_path / "log.hdf5", spec(), 4)
+    words = damage(log, what, 2)
+    assert [one.source.rsplit("_")[-1] for one in episodes_of([log], spec())] == ["0", "1", "3"]
+    assert words in (told := capsys.readouterr().err) and "left out" in told and "demo_2" in told
+    troubles = [finding for finding in examine(log, spec()).troubles if "demo_2" in str(finding)]
+    assert troubles, "what a fit leaves out, the check names"
+    damage(log, what, 3)
+    with pytest.raises(DataError, match=r"^2 of 4 episodes are of no use, too many to leave out; the first: .*demo_2"):
+        episodes_of([log], spec())
 
 
 def test_a_log_with_more_bad_episodes_than_by_accident_is_refused(tmp_path: Path) -> None:
-    log = written(tmp_path / "log.hdf5", spec(), 20, bad=(7, 8))
-    with pytest.raises(DataError, match=r"demo_7.*beyond panda's limits.*2 of 20 episodes"):
+    assert len(episodes_of([written(tmp_path / "log.hdf5", spec(), 20, bad=(7, 8))], spec())) == 18
+    log = written(tmp_path / "worse.hdf5", spec(), 20, bad=(7, 8, 9))
+    with pytest.raises(DataError, match=r"^3 of 20 episodes.*demo_7.*beyond panda's limits"):
         episodes_of([log], spec())
     with pytest.raises(DataError, match="beyond panda's limits"):
         episodes_of([written(tmp_path / "one.hdf5", spec(), 1, bad=(0,))], spec())
+
+
+def test_a_log_given_twice_is_refused(tmp_path: Path) -> None:
+    log = written(tmp_path / "log.hdf5", spec(), 2)
+    (tmp_path / "again.hdf5").symlink_to(log)
+    assert len(episodes_of([log, written(tmp_path / "other.hdf5", spec(), 2)], spec())) == 4
+    for again in (log, tmp_path / "again.hdf5", tmp_path / ".." / tmp_path.name / "log.hdf5"):
+        with pytest.raises(InputError, match=r"log .* is given twice"):
+            episodes_of([log, again], spec())
 
 
 def test_a_faster_log_is_read_at_the_robots_rate_and_a_slower_one_refused(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -23,6 +24,7 @@ from lamplan.train import controller as fitting
 from lamplan.train import loop
 from lamplan.train.controller import fit
 from lamplan.train.loop import Budget
+from lamplan.train.snapshots import settle
 from lamplan.weights import fingerprint
 from tests import tiny
 from tests.models.test_networks import LAM, scrambled
@@ -76,6 +78,79 @@ def test_over_the_folds_every_episode_is_measured_on(checkpoint: Path, tmp_path:
     assert "on 5 held-out episodes" in capsys.readouterr().out
     assert "each by one of 2 more controllers" in (robot / "tiny" / "README.md").read_text()
     assert main([*map(str, command), "--folds", "9"]) == 2 and "held out in 9 folds" in capsys.readouterr().err
+    with pytest.raises(InputError, match="held out in 0 folds"):
+        fit([log], robot, checkpoint, budget=Budget(steps=3), run=tmp_path / "none", folds=0)
+
+
+def trained(robot: Path) -> list[str]:
+    """The steps of each of the two trainings, as the card has them."""
+    return re.findall(r"^- (\d+) steps in", (robot / "tiny" / "README.md").read_text(), re.M)
+
+
+def test_a_run_folder_goes_on_with_its_own_fit_and_refuses_any_other(checkpoint: Path, tmp_path: Path,
+                                                                     monkeypatch: pytest.MonkeyPatch) -> None:
+    robot, other_robot = robot_in(tmp_path / "a" / "rover"), robot_in(tmp_path / "b" / "rover")
+    spec = RobotSpec.load(robot)
+    log = tiny.log(tmp_path / "play.hdf5", spec)
+    other_log = tiny.log(tmp_path / "two.hdf5", spec, episodes=5)
+    as_large = tmp_path / "again" / "play.hdf5"  # the same number of bytes and episodes, but another drive
+    as_large.parent.mkdir()
+    as_large.write_bytes(log.read_bytes())
+    with h5py.File(as_large, "r+") as file:
+        file["data/demo_1/obs/proprio"][...] = file["data/demo_1/obs/proprio"][...] * 0.99
+    moved = tmp_path / "elsewhere" / "play.hdf5"
+    moved.parent.mkdir()
+    moved.write_bytes(log.read_bytes())
+    other = LatentActionModel(LAM)
+    other.save(tmp_path / "other" / "tiny")
+    given = {"robot": robot, "checkpoint": checkpoint, "budget": Budget(steps=2), "run": tmp_path / "run", "batch": 8, "config": SMALL}
+    fit([log], **given)
+    assert trained(robot) == ["2", "2"]
+    fit([moved], **given | {"budget": Budget(steps=4)})
+    assert trained(robot) == ["4", "4"]
+    fit([log], **given | {"robot": other_robot, "budget": Budget(steps=4)})  # whose robot.toml says the same
+    monkeypatch.setattr(fitting, "every_pair", None)  # what follows is refused before the work
+    changes: list[tuple[dict[str, object], str]] = [
+        ({"seed": 1}, "seed: 0, now 1"), ({"folds": 2}, "folds: 1, now 2"), ({"precision": "bf16"}, "precision: fp32, now bf16"),
+        ({"checkpoint": tmp_path / "other" / "tiny"}, "latents: "), ({"batch": 4}, "batch: 8, now 4"),
+        ({"config": ControllerConfig(12, 1, 2)}, r"sizes: .*width=24.*width=12")]
+    for change, told in changes:
+        with pytest.raises(InputError, match=rf"the state in .*run is of another run \({told}[^;]*\): give another --out, or delete"):
+            fit([log], **given | change)
+    with pytest.raises(InputError, match=r"logs: play\.hdf5 of 4 episodes and \d+ bytes, now two\.hdf5 of 5 .*; states and commands"):
+        fit([other_log], **given)
+    with pytest.raises(InputError, match=r"\(logs: play\.hdf5 of 4 .*, now play\.hdf5 of 4 episodes and \d+ bytes, two\.hdf5 of 5"):
+        fit([log, other_log], **given)
+    with pytest.raises(InputError, match=r"\(states and commands: \w+, now \w+\)"):
+        fit([as_large], **given)
+    (robot / "robot.toml").write_text((robot / "robot.toml").read_text().replace('name = "rover"', 'name = "mine"'))
+    with pytest.raises(InputError, match=r"\(robot\.toml: \w+, now \w+\)"):
+        fit([log], **given)
+    (tmp_path / "run" / "run.json").unlink()
+    with pytest.raises(InputError, match=r"is of another run \(an older one, which was not noted\)"):
+        fit([log], **given | {"robot": other_robot})
+
+
+def test_a_folder_where_nothing_was_trained_yet_is_free(tmp_path: Path) -> None:
+    settle(tmp_path / "run", {"seed": "0"})
+    settle(tmp_path / "run", {"seed": "1"})
+    (tmp_path / "run" / "front" / "state" / "step-00000003").mkdir(parents=True)
+    settle(tmp_path / "run", {"seed": "1"})
+    with pytest.raises(InputError, match="seed: 1, now 0"):
+        settle(tmp_path / "run", {"seed": "0"})
+
+
+@pytest.mark.parametrize("episodes", [4, 10])
+def test_held_out_episodes_that_hold_too_little_get_no_score(episodes: int, checkpoint: Path, tmp_path: Path,
+                                                             capsys: pytest.CaptureFixture[str]) -> None:
+    robot = robot_in(tmp_path / "rover")
+    log = two_cameras(tmp_path / "log.hdf5", RobotSpec.load(robot), episodes, steps=2)
+    fit([log], robot, checkpoint, budget=Budget(steps=3), run=tmp_path / "run", batch=8, config=SMALL)
+    told = "".join(capsys.readouterr())
+    assert "there is no latent_error and no motion_error, because the held-out episodes hold too little to score (1 pair of frames)" in told
+    assert "latent_error " not in told.replace("no latent_error and", "")
+    assert all(abs(float(number)) < 1e3 for number in re.findall(r"error (-?[\d.]+)", told))
+    assert "latent_error" not in (robot / "tiny" / "README.md").read_text()
 
 
 def test_half_precision_changes_a_fit_by_its_rounding(checkpoint: Path, tmp_path: Path) -> None:
@@ -91,11 +166,11 @@ def test_half_precision_changes_a_fit_by_its_rounding(checkpoint: Path, tmp_path
         assert 0 < max(moved.values()) < 0.05, name
 
 
-def two_cameras(path: Path, spec: RobotSpec, episodes: int) -> Path:
+def two_cameras(path: Path, spec: RobotSpec, episodes: int, steps: int = 8) -> Path:
     rng = np.random.default_rng(1)
     with LogWriter(path, robot=spec, env_name="square") as writer:
         for _ in range(episodes):
-            frames, states = tiny.drive(rng, 8)
+            frames, states = tiny.drive(rng, steps)
             actions = np.concatenate([spec.differences(states), np.zeros((1, 3))])
             writer.write_episode({"front_image": frames, "side_image": frames[:, :, ::-1]}, states, spec.clip(actions))
     return path

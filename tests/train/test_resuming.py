@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import os
 import pickle
 import signal
@@ -15,10 +16,11 @@ import pytest
 import torch
 from torch.distributed.checkpoint.metadata import _MEM_FORMAT_ENCODING, Metadata
 
+from lamplan.errors import InputError
 from lamplan.train import loop
 from lamplan.train.curves import Curves
 from lamplan.train.snapshots import _Unpickler
-from lamplan.train.stop import STATUS
+from lamplan.train.stop import Stop
 from tests.train import cluster
 
 STEPS = 8
@@ -27,6 +29,7 @@ STEPS = 8
 def run(kind: str, out: Path, pause: float) -> None:
     """A training that saves at every step and waits for its data, so that a kill finds it in the middle."""
     torch.set_num_threads(1)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # which the background job of a shell would ignore
     out.mkdir(exist_ok=True)
     sys.stdout = sys.stderr = (out / "said").open("w")
     assert loop.train.__kwdefaults__ is not None
@@ -84,21 +87,51 @@ def test_killed_twenty_times_it_ends_as_if_never(kind: str, tmp_path: Path) -> N
     compare(kind, tmp_path / "killed", tmp_path / "whole")
 
 
-def test_sigterm_saves_and_leaves(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_sigterm_and_ctrl_c_save_and_leave(number: signal.Signals, status: int, tmp_path: Path) -> None:
     out = tmp_path / "stopped"
     process = cluster.begin(run, "noisy", out, 0.1)
     while not steps_done(out) and process.is_alive():
         time.sleep(0.01)
-    process.terminate()
+    os.kill(process.pid or 0, number)
     process.join()
     said = (out / "said").read_text()
-    assert process.exitcode == STATUS == 143, said
-    assert "SIGTERM at step" in said and "Traceback" not in said
+    assert process.exitcode == status, said
+    assert f"{number.name} at step" in said and "Traceback" not in said
     assert 0 < steps_done(out) < STEPS
     process = cluster.begin(run, "noisy", out, 0.0)
     process.join()
     assert process.exitcode == 0
     compare("noisy", out, tmp_path / "whole")
+
+
+def test_a_second_ctrl_c_ends_at_once() -> None:
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with Stop() as stop:
+            signal.raise_signal(signal.SIGINT)
+            assert stop.asked is signal.SIGINT
+            with pytest.raises(KeyboardInterrupt):
+                signal.raise_signal(signal.SIGINT)
+        with Stop() as stop:
+            assert stop.asked is None
+            for number in (signal.SIGTERM, signal.SIGTERM, signal.SIGINT):
+                signal.raise_signal(number)
+            assert stop.asked is signal.SIGTERM
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # as of a job in a shell's background
+        with Stop() as stop:
+            signal.raise_signal(signal.SIGINT)
+            assert stop.asked is None
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.parametrize("budget", [{"steps": 0}, {"steps": -3}, {"minutes": 0.0}, {"minutes": math.nan}, {"minutes": math.inf},
+                                    {}, {"steps": 3, "minutes": 1.0}])
+def test_a_budget_that_means_nothing_is_refused(budget: dict[str, float]) -> None:
+    with pytest.raises(InputError, match="a training budget is either a positive number of steps or of minutes"):
+        loop.Budget(**budget)  # type: ignore[arg-type]
 
 
 def test_curves_forget_what_lies_beyond_the_step_that_a_run_goes_on_from(tmp_path: Path) -> None:
