@@ -48,8 +48,11 @@ class Shaped:
     def device(self) -> torch.device:
         return self.inner.device
 
-    def candidate_bytes(self, horizon: int) -> int:
-        return self.inner.candidate_bytes(self.strides)
+    def candidate_bytes(self, horizon: int, slope: bool = False) -> int:
+        return self.inner.candidate_bytes(self.strides, slope)
+
+    def trimmed(self, images: Tensor) -> Tensor:
+        return self.inner.trimmed(images)
 
     def encode(self, images: Tensor) -> Tensor:
         return self.inner.encode(images)

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from benchmarks.machine import peak_gib
+from benchmarks.machine import forget_peak, peak_gib
 from benchmarks.options import add_timing_options, chosen, guarded, positive_int
 from benchmarks.prefix_dynamics import PrefixDynamics
 from benchmarks.run import Run
@@ -171,6 +171,7 @@ def full(dynamics: dict[Precision, LatentDynamics], robot: RobotSpec, search: CE
     goal = picture(exact.lam, 1, run.seed + 1)
     histories = {"1 frame seen": latest[:1]} | ({f"{context} frames seen": latest} if context > 1 else {})
     times: dict[tuple[str, str], list[Seconds]] = {}
+    peaks: dict[tuple[str, str], float] = {}
     of = task("one episode", run)
     for obs in histories.values():
         for way in ways_of(replace(search, iterations=1)).values():  # what is compiled or set up at a first plan is not of the times
@@ -178,7 +179,9 @@ def full(dynamics: dict[Precision, LatentDynamics], robot: RobotSpec, search: CE
     for _ in tqdm(range(repeats), desc="one episode, every way"):
         for seen, obs in histories.items():
             for name, way in ways.items():
+                forget_peak(device)
                 times.setdefault((name, seen), []).append(timed(partial(way.plan, obs, goal), device))
+                peaks[name, seen] = peak_gib(device)
     busy = {key: min(each.busy for each in all_took) for key, all_took in times.items()}
     for (name, seen), all_took in times.items():
         row = f"{name}, {seen}"
@@ -193,7 +196,11 @@ def full(dynamics: dict[Precision, LatentDynamics], robot: RobotSpec, search: CE
             row = f"{name}, {seen}"
             run.results.add(row, of, "counted", "TFLOP", np.array([counted / 1e12]))
             run.results.add(row, of, "share of the matrix rate", "1", np.array([counted / busy[name, seen] / rate]))
-            run.results.add(row, of, "peak_memory", "GiB", np.array([peak_gib(device)]))
+    if device.type == "cuda":
+        for (name, seen), peak in peaks.items():
+            run.results.add(f"{name}, {seen}", of, "peak_memory", "GiB", np.array([peak]))
+    else:
+        run.results.add("the process, whatever its way", of, "peak_memory", "GiB", np.array([peak_gib(device)]))
     run.keep()
 
 
@@ -208,9 +215,11 @@ class Reference:
         """Actions (H, A) of one episode, from what was seen, oldest first."""
         device = self.dynamics.device
         *seen, target = (self.dynamics.encode(torch.from_numpy(image).to(device)) for image in (*obs, goal))
-        past = self.dynamics.start(torch.stack(seen, dim=1))
+        frames = torch.stack(seen, dim=1)
+        past = self.dynamics.start(frames)
         planner = Planner(self.dynamics, self.robot, self.search)  # for the beginning of its search alone
-        space = planner._space(past, Views(past.present, planner._goals(target, 1), 1), planner._limits(obs, None, None, seen[-1]))
+        limits = planner._limits(self.robot, obs, None, None, frames)
+        space = planner._space(past, Views(past.present, planner._goals(target, frames), 1), limits)
 
         def cost(actions: torch.Tensor) -> torch.Tensor:
             return (self.dynamics.rollout(past, actions)[:, :, -1] - target[:, None]).square().mean((-1, -2))

@@ -71,12 +71,16 @@ def proposed(dynamics: Dynamics, robot: RobotSpec, situation: Situation) -> np.n
         assert seen is not None  # asked of a latent action model alone
         return seen.displacement
 
-    return read_in_views(read, dynamics.encode, robot, situation, dynamics.device)
+    def encode(images: Tensor) -> Tensor:
+        return dynamics.encode(views(dynamics.trimmed(images[:, None])[:, 0], robot.kind))
+
+    return read_in_views(read, encode, situation, dynamics.device)
 
 
-def read_in_views(read: Callable[[Tensor, Tensor], Tensor], encode: Callable[[Tensor], Tensor], robot: RobotSpec, situation: Situation,
+def read_in_views(read: Callable[[Tensor, Tensor], Tensor], encode: Callable[[Tensor], Tensor], situation: Situation,
                   device: torch.device | str) -> np.ndarray:
-    """The mean (B, A) of what is read from the features of a situation's images and goals in every view, as the planners read them."""
-    now, goal = (encode(views(torch.from_numpy(np.ascontiguousarray(images)).to(device), robot.kind).flatten(0, 1))
+    """The mean (B, A) of what is read from a situation's images and goals, of which `encode` says what they show in every view
+    (V, B, P, D), as the planners read them."""
+    now, goal = (encode(torch.from_numpy(np.ascontiguousarray(images)).to(device)).flatten(0, 1)
                  for images in (situation.images, situation.goals))
     return read(now, goal).unflatten(0, (-1, len(situation.images))).mean(0).cpu().double().numpy()

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from benchmarks.planned import read_in_views
 from benchmarks.policies import Decision, Situation
 from lamplan.lam import LatentActionModel
 from lamplan.models.goal_regression import GoalRegression
 from lamplan.robot import RobotSpec
+from lamplan.views import views
 
 
 class RegressionPolicy:
@@ -25,5 +27,8 @@ class RegressionPolicy:
 
     @torch.inference_mode()
     def decide(self, situation: Situation) -> Decision:
-        moved = read_in_views(self.model, self.lam.encode, self.robot, situation, self.device)
+        def encode(images: Tensor) -> Tensor:
+            return self.lam.encode(views(self.lam.sized(images), self.robot.kind))
+
+        moved = read_in_views(self.model, encode, situation, self.device)
         return Decision(np.repeat(self.robot.split(moved, self.horizon)[:, None], self.horizon, axis=1))

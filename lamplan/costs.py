@@ -68,6 +68,6 @@ class GoalCost:
         following = [next(k for k, last in enumerate(due) if last >= h) for h in at]
         return torch.stack([far(frames[:, :, h], goals.features[:, k, None]) for h, k in zip(at, following, strict=True)]).mean(0)
 
-    def now(self, present: Tensor, goals: Goals) -> Tensor:
-        """Costs (B) of staying at the present frame (B, P, D) for as many steps as there are goals."""
-        return self(present[:, None, None].expand(-1, 1, len(goals) if goals.sequence else 1, -1, -1), goals)[:, 0]
+    def now(self, present: Tensor, goals: Goals, steps: int) -> Tensor:
+        """Costs (B) of staying at the present frame (B, P, D) for so many steps."""
+        return self(present[:, None, None].expand(-1, 1, steps, -1, -1), goals)[:, 0]

@@ -190,4 +190,4 @@ def _costs(dynamics: Dynamics, seen: Tensor, actions: np.ndarray) -> np.ndarray:
     cost, past, goals = GoalCost(), dynamics.start(seen[None, :1]), Goals(seen[None, 1:])
     candidates = torch.from_numpy(actions).float().to(seen.device)[None, :, None]
     found = costs_of(dynamics, past, candidates, lambda frames, pick: cost(frames, goals.episodes(pick)), IN_FLIGHT)[0]
-    return (found / cost.now(past.present, goals).clamp_min(1e-12)).cpu().double().numpy()
+    return (found / cost.now(past.present, goals, steps=1).clamp_min(1e-12)).cpu().double().numpy()

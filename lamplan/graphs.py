@@ -28,12 +28,14 @@ class Graphs:
     def __call__(self, shape: Any, tensors: list[Tensor]) -> Tensor:
         slope = torch.is_grad_enabled() and tensors[0].requires_grad
         key = shape, slope, tuple((tuple(x.shape), x.dtype) for x in tensors)
-        if key in self._captured and self._captured[key] is None and may_prepare(Prepared.GRAPHS):
-            self._captured[key] = self._capture(shape, tensors, slope)
-        graph = self._captured.setdefault(key, None)
-        self._captured.move_to_end(key)
-        if len(self._captured) > KEPT:
-            self._captured.popitem(last=False)
+        if may_prepare(Prepared.GRAPHS):  # else a graph that cannot be captured now would only take the place of one that was
+            if key in self._captured and self._captured[key] is None:
+                self._captured[key] = self._capture(shape, tensors, slope)
+            self._captured.setdefault(key, None)
+            self._captured.move_to_end(key)
+            if len(self._captured) > KEPT:
+                self._captured.popitem(last=False)
+        graph = self._captured.get(key)
         # A copy: the next replay writes to the same place.
         return self.function(shape, tensors) if graph is None else graph(*tensors).clone()
 

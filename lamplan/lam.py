@@ -79,13 +79,17 @@ class LatentActionModel(nn.Module):
         Each image by itself, whatever the encoder's mode: what a robot sees now has no second frame to pair it with, so it is
         doubled, as the paper does at control time. Clips to train on go through `encoder.clip`.
         """
+        sized = self.sized(images)
+        return self.encoder(sized.flatten(0, -4) if sized.ndim > 3 else sized[None]).unflatten(0, sized.shape[:-3])
+
+    def sized(self, images: Tensor) -> Tensor:
+        """uint8 images (..., H, W, 3) as the encoder takes them (..., size, size, 3)."""
         if images.dtype != torch.uint8 or images.ndim < 3 or images.shape[-1] != 3:
             raise InputError(f"images must be uint8 of shape (..., H, W, 3), found {images.dtype} {tuple(images.shape)}.")
-        lead, size = images.shape[:-3], self.config.encoder.image_size
-        images = images.reshape(-1, *images.shape[-3:])
-        if images.shape[1:3] != (size, size):
-            images = resize(images, size)
-        return self.encoder(images).unflatten(0, lead)
+        size = self.config.encoder.image_size
+        if images.shape[-3:-1] == (size, size):
+            return images
+        return resize(images.reshape(-1, *images.shape[-3:]), size).unflatten(0, images.shape[:-3])
 
     def infer(self, s: Tensor, s_next: Tensor) -> Tensor:
         """Latent actions (..., Z) of the transitions from s to s_next, both (..., P, D)."""

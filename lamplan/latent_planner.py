@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from lamplan.asked import device_of
 from lamplan.controllers import load_controller
 from lamplan.costs import GoalCost
 from lamplan.errors import InputError
@@ -71,14 +72,15 @@ class LatentPlanner(Planner):
              seed: int = 0, proposals: bool = True, cost: GoalCost | None = None, stride: int | None = None, device: str = "cpu",
              camera: str | None = None, precision: Precision = "fp32", compile: bool = False) -> LatentPlanner:
         """As `Planner.load`. The stride is by default the longest that the model has learned."""
-        lam, spec = LatentActionModel.load(checkpoint).to(device), RobotSpec.load(robot, camera)
+        place = device_of(device)
+        lam, spec = LatentActionModel.load(checkpoint).to(place), RobotSpec.load(robot, camera)
         stride = lam.config.max_stride if stride is None else stride
         check_stride(lam, stride)
-        controller = load_controller(robot, checkpoint, lam, spec).to(device)
+        controller = load_controller(robot, checkpoint, lam, spec).to(place)
         dynamics = WorldModelDynamics(lam, lam.world_model, controller, precision, compile)
         return cls(dynamics, controller, spec, search, seed, proposals, cost, stride)
 
-    def _refuse(self, constraint: Constraint | None) -> None:
+    def _wish(self, constraint: Constraint | None) -> None:
         if constraint is not None:
             raise InputError("planning in latent space knows no real actions before its end: plan with `Planner` under a constraint.")
 

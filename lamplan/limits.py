@@ -11,6 +11,9 @@ from torch import Tensor
 
 from lamplan.robot import RobotSpec
 
+NEAR = 0.01
+"""What lies this share of an action's range from a limit counts as held back by it."""
+
 
 class Limits:
     """A robot's limits as a projection: actions go in, the nearest ones (axis by axis, step by step) that keep to them come out.
@@ -50,6 +53,18 @@ class Limits:
                 place = place + before[..., :3]
             kept.append(before)
         return torch.stack(kept, dim=2)
+
+    def active(self, actions: Tensor) -> Tensor:
+        """Whether a limit holds any of an episode's actions (B, H, A) back: bool (B,)."""
+        near = NEAR * (self.high - self.low)
+        held = (actions < self.low + near) | (actions > self.high - near)
+        if self.change is not None:
+            first = torch.zeros_like(actions[:, :1]) if self.previous is None else self.previous[:, None]
+            held |= actions.diff(dim=1, prepend=first).abs() > (1 - NEAR) * self.change
+        if self.box is not None and self.position is not None:
+            places = self.position[:, None] + actions[..., :3].cumsum(1)
+            held[..., :3] |= (places < self.box[0] + near[:3]) | (places > self.box[1] - near[:3])
+        return held.any((1, 2))
 
     def _inside(self, step: Tensor, place: Tensor) -> Tensor:
         """Steps (B, N, 3) from places (B, N or 1, 3) that end, and can still be stopped, in the box."""

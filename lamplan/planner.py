@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from lamplan.allocator import keep_freed_memory
+from lamplan.asked import answered, deadline_of, device_of, images_of, is_encoded, numbers_of, seed_of, several
 from lamplan.controllers import load_controller, load_regression
 from lamplan.costs import AnyOf, GoalCost, Goals
 from lamplan.errors import InputError
@@ -24,17 +26,19 @@ from lamplan.models.prepared import Prepared, only_preparing
 from lamplan.pace import Deadline, Pace, most_in_flight, wait_for
 from lamplan.precision import Precision
 from lamplan.presets import Preset, Proposals, chosen
-from lamplan.ranks import split_over_ranks
+from lamplan.ranks import least_over_ranks, split_over_ranks
 from lamplan.robot import RobotSpec
 from lamplan.rollout import Dynamics, LatentDynamics, Past, costs_of
 from lamplan.search import Found, Search, SearchSpace
 from lamplan.search.detour import detour
 from lamplan.views import Views, views
 
-NEAR_LIMIT = 0.01
-"""An action this share of its range from a limit counts as at the limit."""
 Constraint = Callable[[Tensor], Tensor]
-"""A user's cost (B, N) on candidate actions (B, N, H, A), added to the distance to the goal."""
+"""A user's cost (B, N) on candidates, added to their distance to the goal: on the actions (B, N, H, A) that the robot would be told, as
+many as a plan has of them."""
+BEYOND, LATE = 0.001, 0.1
+"""A running action may lie this share of its range beyond a limit, and plans while warming up this share of their deadline too late, before
+a word is said."""
 FeatureCost = Callable[[Tensor], Tensor]
 """A user's cost (b, n) on what candidates would see, the imagined frames (b, n, H, P, D) of some of them, added likewise."""
 
@@ -44,9 +48,10 @@ class Plan:
     """What a planner found. Without a batch dimension when the observation had none.
 
     actions ([B,] H, A) in the robot's units; cost ([B]) distance of the imagined outcome from the goal (and a user's own costs);
-    start_cost ([B]) the distance before moving; cost_curve (iterations[, B]) the best candidate's;
-    predicted ([B,] H / stride, P, D) features of the imagined frames; limit_active ([B]) whether an action lies at one of the robot's
-    limits; timings in seconds.
+    start_cost ([B]) the distance before moving; cost_curve (iterations[, B]) the best candidate's, infinite where none had a cost;
+    predicted ([B,] H / stride, P, D) features of the imagined frames, before them what will be seen at the end of a running action;
+    limit_active ([B]) whether a limit of the robot's holds an action back; timings in seconds. Of a `LatentPlanner`, costs and frames are
+    those of the latents that it found. late_s: seconds between the deadline and the plan, 0 where it was kept or there was none.
     """
 
     actions: np.ndarray
@@ -57,13 +62,16 @@ class Plan:
     limit_active: np.ndarray
     timings: dict[str, float]
     names: tuple[str, ...]
+    late_s: float = 0.0
 
     def __str__(self) -> str:
         first = self.actions.reshape(-1, *self.actions.shape[-2:])[0, 0]
         action = ", ".join(f"{name} {value:+.3f}" for name, value in zip(self.names, first, strict=True))
-        limits = ", at a limit" if np.any(self.limit_active) else ""
+        said = ", at a limit" if np.any(self.limit_active) else ""
+        said += ", no better than standing still" if np.any(self.cost >= self.start_cost) else ""
+        late = f", {self.late_s:.3f} s late" if self.late_s else ""
         return (f"Plan({self.actions.shape[-2]} steps, first: {action}; cost {np.mean(self.start_cost):.4f} -> {np.mean(self.cost):.4f}"
-                f"{limits}; {sum(self.timings.values()):.2f} s)")
+                f"{said}; {sum(self.timings.values()):.2f} s{late})")
 
     def plot(self, path: str | Path, pictures: Mapping[str, np.ndarray] | None = None) -> None:
         """Writes a picture: cost over the search's iterations, and the planned actions; below them captioned images (H, W, 3) uint8,
@@ -83,12 +91,16 @@ class Planner:
 
     def __init__(self, dynamics: Dynamics, robot: RobotSpec, search: Search | Preset | str = "paper", seed: int = 0,
                  warm_start: bool = False, proposals: bool = False, cost: GoalCost | None = None, stride: int = 1) -> None:
-        self.dynamics, self.robot, self.seed = dynamics, robot, seed
+        self.dynamics, self.robot, self.seed = dynamics, robot, seed_of(seed)
         named = chosen(search, cost)
         self.search, self.cost = named.search, named.cost
         self.warm_start, self.proposals, self.stride = warm_start, proposals, stride
-        if stride < 1 or (stride > 1 and robot.change is not None):
-            raise InputError(f"a planner's stride is 1 or more, and 1 for a robot whose change of action is limited; found {stride}.")
+        if not isinstance(stride, int) or stride < 1 or (stride > 1 and robot.change is not None):
+            raise InputError(f"a planner's stride is a whole number from 1 on, and 1 for a robot whose change of action is limited; found "
+                             f"{stride!r}.")
+        if warm_start and (stride > 1 or self.search.horizon < 2):
+            raise InputError("a warm start begins at the previous plan without its first step: it needs a stride of 1 and a search over "
+                             f"two steps or more, found a stride of {stride} and {self.search.horizon}.")
         self.searched = robot.over(stride)
         self._previous: Tensor | None = None
         self._pace, self._may_prepare = Pace(), Prepared.NOTHING
@@ -114,17 +126,19 @@ class Planner:
         A `precision` of bf16 imagines in bf16, which pays on a GPU and on a CPU that multiplies in it (AVX-512 BF16, AMX). To `compile`
         what many candidates are imagined with takes a while of the first plan (or of `warmup`), and pays on a GPU, and on a CPU in bf16.
         """
+        place, named = device_of(device), chosen(search, cost)
+        proposals = named.proposals if proposals is None else proposals
+        if proposals not in get_args(Proposals):
+            raise InputError(f"proposals are one of {', '.join(get_args(Proposals))}, found {proposals!r}.")
         lam = LatentActionModel.load(checkpoint)
         spec = RobotSpec.load(robot, camera)
-        named = chosen(search, cost)
-        proposals = proposals or named.proposals
         if stride is None:
             # One action for several steps could not keep to a limit from step to step.
             stride = lam.config.max_stride if named.strides and spec.change is None else 1
         check_stride(lam, stride)
-        controller = load_controller(robot, checkpoint, lam, spec).to(device)
-        regression = load_regression(robot, checkpoint, lam, spec).to(device) if proposals == "regression" else None
-        dynamics = LatentDynamics(lam.to(device), controller, precision, regression, compile)
+        controller = load_controller(robot, checkpoint, lam, spec).to(place)
+        regression = load_regression(robot, checkpoint, lam, spec).to(place) if proposals == "regression" else None
+        dynamics = LatentDynamics(lam.to(place), controller, precision, regression, compile)
         return cls(dynamics, spec, named, seed, warm_start, proposals != "none", stride=stride)
 
     def reset(self) -> None:
@@ -134,19 +148,23 @@ class Planner:
     def warmup(self, deadline_s: float | None = None, image: Any = None, plans: int = 3) -> None:
         """Plans a few times towards the picture it sees, so that the first real plans are as fast as the others, and a deadline is kept.
 
-        Each time it has seen one frame more, as in a closed loop: what is compiled is so for every length of history up to `plans`. With a
-        deadline it is done again with two candidates at once, for what is compiled for a second number of them is so for any; and once
-        more, for what waits for a compiler tells nothing of how fast it is. `image` ([B,] H, W, 3) is any picture as the camera takes it,
-        or one for each of the episodes that are planned together; a single black one by default.
+        Each time it has seen one frame more, as in a closed loop, and at last with an action running: what is compiled is so for every
+        length of history up to `plans`. With a deadline it is done again with two candidates at once, for what is compiled for a second
+        number of them is so for any; and once more, for what waits for a compiler tells nothing of how fast it is. `image`
+        ([B,] H, W, 3) is any picture as the camera takes it, or one for each of the episodes that are planned together; a single black one
+        by default.
         """
-        image = np.zeros((256, 256, 3), np.uint8) if image is None else images_of(image, "image").cpu().numpy()
-        held, warm = self._previous, self.warm_start
+        deadline_s = deadline_of(deadline_s)
+        image = np.zeros((256, 256, 3), np.uint8) if image is None else images_of(image, "image", self.robot.camera).cpu().numpy()
+        still = np.zeros((*image.shape[:-3], self.robot.action_dim), np.float32)
+        held, warm_start = self._previous, self.warm_start
 
-        def see(may_prepare: Prepared, pace: Callable[[], Pace]) -> None:
-            self._may_prepare = may_prepare
-            for seen in range(1, plans + 1):
+        def see(may_prepare: Prepared, pace: Callable[[], Pace]) -> list[Plan]:
+            self._may_prepare, found = may_prepare, []
+            for seen, running in [*((n, None) for n in range(1, plans + 1)), (plans, still)]:
                 self._pace = pace()
-                self.plan([image] * seen, image, deadline_s=deadline_s)
+                found.append(self.plan([image] * seen, image, deadline_s=deadline_s, running=running))
+            return found
 
         self.warm_start = False
         try:
@@ -154,9 +172,13 @@ class Planner:
             if deadline_s is not None:
                 see(Prepared.CODE, lambda: Pace.of_two(deadline_s))  # graphs of two would never be replayed
                 timed = Pace()
-                see(Prepared.EVERYTHING, lambda: timed)
+                warm = see(Prepared.EVERYTHING, lambda: timed)
+                late = min(plan.late_s for plan in warm)
+                if late > LATE * deadline_s:
+                    warnings.warn(f"no plan was there in {deadline_s:g} s, the first after {deadline_s + late:.2f} s: allow more, or plan "
+                                  "with fewer steps, smaller pictures or on a faster machine.", stacklevel=2)
         finally:
-            self._previous, self.warm_start, self._may_prepare = held, warm, Prepared.NOTHING
+            self._previous, self.warm_start, self._may_prepare = held, warm_start, Prepared.NOTHING
 
     @torch.no_grad()  # not inference mode: a search may follow the gradient of the cost
     def plan(self, obs: Any, goal: Any, seed: int | None = None, constraint: Constraint | None = None,
@@ -177,94 +199,115 @@ class Planner:
         plan uses, for it waits for neither. With `warm_start` the search begins at the previous plan, moved on by one step. Raises
         InputError, naming what was wrong, rather than return an action that is not finite.
         """
-        begun = time.perf_counter()
-        self._refuse(constraint)
+        begun, deadline_s = time.perf_counter(), deadline_of(deadline_s)
+        seed, wish = self.seed if seed is None else seed_of(seed), self._wish(constraint)
         images, single = self._images(obs)
         frames = self.dynamics.encode(images)
         shifted = self.proposals and not any(is_encoded(one) for one in several(goal))
-        every_goal = self._goals(goal, len(frames), shifted)
+        every_goal = self._goals(goal, frames, shifted)
         goals = every_goal.episodes(slice(len(frames)))
         past = now = self.dynamics.start(frames)
-        ahead = None if running is None else self._vector(running, self.robot.action_dim, "running", frames)
+        ahead = None if running is None else self._running(running, frames)
         if ahead is not None:
             past = self._after(now, ahead)
         seen = Views(self._presents(past, images[:, -1], ahead) if shifted else past.present, every_goal, len(frames))
         encoded = time.perf_counter()
         deadline = Deadline(begun, deadline_s, self._pace, partial(wait_for, frames.device))
-        in_flight = self._pace.in_flight(most_in_flight(self.dynamics, self.search.horizon), deadline_s)
+        # Ranks share their work, and must agree on when it ends.
+        agreed = partial(least_over_ranks, device=frames.device) if deadline_s is not None else int
+        in_flight = {slope: agreed(self._pace.in_flight(most_in_flight(self.dynamics, self.search.horizon, slope), deadline_s))
+                     for slope in (False, True)}
+        imagined = 0
 
-        def judge(imagined: Tensor, pick: slice) -> Tensor:
-            distance = self.cost(imagined, goals.episodes(pick))
-            return distance if feature_cost is None else distance + feature_cost(imagined)
+        def judge(frames: Tensor, pick: slice) -> Tensor:
+            nonlocal imagined
+            distance = self.cost(frames, goals.episodes(pick))
+            imagined += distance.numel()
+            return distance if feature_cost is None else distance + answered("feature_cost", feature_cost(frames), distance)
 
         def cost(actions: Tensor) -> Tensor:
-            begun = time.perf_counter()
-            found = costs_of(self.dynamics, past, actions, judge, in_flight, lambda: deadline.time_for(in_flight))
+            nonlocal imagined
+            begun, imagined = time.perf_counter(), 0
+            at_once = in_flight[actions.requires_grad]
+            found = costs_of(self.dynamics, past, actions, judge, at_once, lambda: agreed(deadline.time_for(at_once)) > 0)
             if deadline_s is not None and actions.shape[1] > 1:
                 deadline.wait()
-                self._pace.saw_candidates(max(1, int(torch.isfinite(found).sum())), time.perf_counter() - begun)
-            return found if constraint is None else found + constraint(actions)
+                self._pace.saw_candidates(imagined, time.perf_counter() - begun)
+            return found if wish is None else found + wish(actions)
 
-        generator = torch.Generator(frames.device).manual_seed(self.seed if seed is None else seed)
-        limits = self._limits(obs, previous, ahead, frames)
+        generator = torch.Generator(frames.device).manual_seed(seed)
+        limits = self._limits(self.searched, obs, previous, ahead, frames)
         space = self._space(past, seen, limits)
-        if self.proposals and constraint is not None:
-            space = detour(constraint, space, generator)
+        if self.proposals and wish is not None:
+            space = detour(wish, space, generator)
         with only_preparing(self._may_prepare) if deadline_s is not None else nullcontext():
-            found = self.search.minimise(split_over_ranks(cost), space, generator, deadline.iteration_over)
+            found = self.search.minimise(split_over_ranks(cost), space, generator, lambda: agreed(not deadline.iteration_over()) == 0)
             searched = time.perf_counter()
-            if not (torch.isfinite(found.actions).all() and torch.isfinite(found.cost).all()):
-                raise InputError("the search found no finite plan: a constraint or the model's features returned a NaN or an infinity.")
-            portions = [slice(b, b + in_flight) for b in range(0, len(frames), in_flight)]
+            portions = [slice(b, b + in_flight[False]) for b in range(0, len(frames), in_flight[False])]
             predicted = torch.cat([self.dynamics.rollout(past.episodes(part), found.actions[part, None])[:, 0] for part in portions])
             executed = self._executed(found, past, seen, predicted, limits)
-        self._previous = found.actions
+        held_back = self._limits(self.robot, obs, previous, ahead, frames).active(executed)
         if ahead is not None:
             executed, predicted = torch.cat([ahead[:, None], executed], 1), torch.cat([past.present[:, None], predicted], 1)
         # Single precision may round a limit up: clip once more in the robot's own numbers.
         actions = self.robot.clip(executed.cpu().double().numpy())
-        near = NEAR_LIMIT * (self.robot.high - self.robot.low)
-        at_limit = ((actions < self.robot.low + near) | (actions > self.robot.high - near)).any((1, 2))
+        if not np.isfinite(actions).all():
+            raise InputError("the plan found is not finite: the controller, or the model's features, returned a NaN or an infinity.")
+        self._previous = found.actions
         pick: Any = 0 if single else slice(None)
+        start_cost = self.cost.now(now.present, goals, self.search.horizon)
         plan = Plan(
-            actions=actions[pick], cost=found.cost.cpu().numpy()[pick], start_cost=self.cost.now(now.present, goals).cpu().numpy()[pick],
-            cost_curve=found.curve[:, pick].cpu().numpy(), predicted=predicted.cpu().numpy()[pick], limit_active=at_limit[pick],
+            actions=actions[pick], cost=found.cost.cpu().numpy()[pick], start_cost=start_cost.cpu().numpy()[pick],
+            cost_curve=found.curve[:, pick].cpu().numpy(), predicted=predicted.cpu().numpy()[pick],
+            limit_active=held_back.cpu().numpy()[pick],
             timings={"encode_s": encoded - begun, "search_s": searched - encoded, "finish_s": time.perf_counter() - searched},
-            names=self.robot.names)
+            names=self.robot.names, late_s=deadline.late_s)
         deadline.plan_over()
         return plan
 
-    def _refuse(self, constraint: Constraint | None) -> None:
-        """Raises InputError for what this kind of planner cannot do."""
+    def _wish(self, constraint: Constraint | None) -> Constraint | None:
+        """A user's constraint as a cost of what is searched."""
+        return constraint and (lambda candidates: answered("constraint", constraint(self._divided(candidates)), candidates[..., 0, 0]))
 
     def _after(self, past: Past, running: Tensor) -> Past:
         return self.dynamics.after(past, running)
 
     def _executed(self, found: Found, past: Past, seen: Views, predicted: Tensor, limits: Limits) -> Tensor:
         """The real actions (B, H, A) of what the search found."""
-        return found.actions if self.stride == 1 else self._divided(found.actions)
+        return self._divided(found.actions)
 
     def _divided(self, motions: Tensor) -> Tensor:
-        """Motions (B, H, A) of `stride` steps each as actions (B, H * stride, A)."""
-        return self.robot.split(motions.double(), self.stride).float().repeat_interleave(self.stride, dim=1)
+        """Motions (..., H, A) of `stride` steps each as actions (..., H * stride, A)."""
+        if self.stride == 1:
+            return motions
+        held = motions.detach()
+        # Their slope as if an angle were divided as the other numbers are, which it nearly is: its own is none where nothing turns.
+        steps = self.robot.split(held.double(), self.stride).float() + (motions - held) / self.stride
+        return steps.repeat_interleave(self.stride, dim=-2)
 
-    def _limits(self, obs: Any, previous: Any, running: Tensor | None, frames: Tensor) -> Limits:
-        """The limits from where the robot is, or from where it will be after the running action."""
+    def _limits(self, robot: RobotSpec, obs: Any, previous: Any, running: Tensor | None, frames: Tensor) -> Limits:
+        """A robot's limits from where it is, or from where it will be after the running action."""
         state = obs.get("proprio") if isinstance(obs, Mapping) else None
         position = None if state is None else self._vector(state, self.robot.state_dim, "proprio", frames)[:, :3]
         if running is not None:
-            return Limits(self.searched, position if position is None else position + running[:, :3], running, frames.device)
+            return Limits(robot, position if position is None else position + running[:, :3], running, frames.device)
         before = None if previous is None else self._vector(previous, self.robot.action_dim, "previous", frames)
-        return Limits(self.searched, position, before, frames.device)
+        return Limits(robot, position, before, frames.device)
 
     def _vector(self, value: Any, width: int, name: str, frames: Tensor) -> Tensor:
-        """What a user passed for each episode (B, width) or for the only one (width)."""
-        vector = torch.as_tensor(np.asarray(value, dtype=np.float32), device=frames.device)
-        vector = vector[None] if vector.ndim == 1 else vector
-        if vector.shape != (len(frames), width) or not torch.isfinite(vector).all():
-            raise InputError(f"{name} of {self.robot.name} holds {width} finite numbers for each of {len(frames)} observations, "
-                             f"found shape {tuple(np.shape(value))}.")
-        return vector
+        return numbers_of(value, name, (len(frames), width), self.robot.name).to(frames.device)
+
+    def _running(self, value: Any, frames: Tensor) -> Tensor:
+        """The action (B, A) that is just being executed: none that the robot could not."""
+        action = self._vector(value, self.robot.action_dim, "running", frames)
+        told = action.cpu().double().numpy()
+        beyond = np.abs(told - self.robot.clip(told)) > BEYOND * (self.robot.high - self.robot.low)
+        if beyond.any():
+            episode, axis = np.argwhere(beyond)[0]
+            raise InputError(f"the running action of {self.robot.name} has {self.robot.names[axis]} = {told[episode, axis]:g} "
+                             f"{self.robot.units[axis]}, its limits are {self.robot.low[axis]:g} and {self.robot.high[axis]:g}: give what "
+                             "the robot executes.")
+        return action
 
     def _space(self, past: Past, seen: Views, limits: Limits) -> SearchSpace:
         device, steps = past.present.device, self.search.horizon
@@ -295,16 +338,14 @@ class Planner:
 
     def _images(self, obs: Any) -> tuple[Tensor, bool]:
         """Images (B, T, H, W, 3) of the history, and whether there was no batch dimension."""
-        if isinstance(obs, Mapping):
-            if self.robot.camera not in obs:
-                raise InputError(f"the observation has no '{self.robot.camera}', the camera of {self.robot.name}; it has {sorted(obs)}.")
+        if isinstance(obs, Mapping) and isinstance(obs.get(self.robot.camera), Sequence):
             obs = obs[self.robot.camera]
-        history = [images_of(image, "obs") for image in (obs if isinstance(obs, Sequence) else [obs])]
+        history = [images_of(image, "obs", self.robot.camera) for image in (obs if isinstance(obs, Sequence) else [obs])]
         if not history or len({image.shape for image in history}) != 1:
             raise InputError(f"a history is a list of images of one shape, found {[tuple(image.shape) for image in history]}.")
         single = history[0].ndim == 3
         batch = torch.stack([image[None] if single else image for image in history], dim=1)
-        return batch.to(self.dynamics.device), single
+        return self.dynamics.trimmed(batch.to(self.dynamics.device)), single
 
     def _presents(self, past: Past, images: Tensor, running: Tensor | None) -> Tensor:
         """The present frame (V * B, P, D) in every view of the images (B, H, W, 3)."""
@@ -316,26 +357,27 @@ class Planner:
             others = self._after(others, running.repeat(len(shifted), 1))
         return torch.cat([past.present, others.present])
 
-    def _goals(self, goal: Any, episodes: int, shifted: bool = False) -> Goals:
-        """The goals of each episode, or (V * B) of each in every view."""
+    def _goals(self, goal: Any, frames: Tensor, shifted: bool = False) -> Goals:
+        """The goals of each episode whose frames (B, T, P, D) are seen, or (V * B) of each in every view."""
         given = several(goal)
         if not given:
             raise InputError("the list of goals is empty.")
         if not isinstance(goal, AnyOf) and len(given) > self.search.horizon:
-            raise InputError(f"{len(given)} goals in a row for a plan of {self.search.horizon} steps: give the next "
-                             f"{self.search.horizon} of them, or plan further.")
-        return Goals(torch.stack([self._goal(one, episodes, shifted) for one in given], dim=1), sequence=not isinstance(goal, AnyOf))
+            raise InputError(f"{len(given)} goals in a row for a search over {self.search.horizon} motions, each for one: give "
+                             f"the next {self.search.horizon}, or search over more (`--horizon`, or `resized` of lamplan.presets).")
+        return Goals(torch.stack([self._goal(one, frames, shifted) for one in given], dim=1), sequence=not isinstance(goal, AnyOf))
 
-    def _goal(self, goal: Any, episodes: int, shifted: bool) -> Tensor:
+    def _goal(self, goal: Any, frames: Tensor, shifted: bool) -> Tensor:
+        episodes, *one_frame = len(frames), *frames.shape[2:]
         if is_encoded(goal):
             features = torch.as_tensor(np.ascontiguousarray(goal) if isinstance(goal, np.ndarray) else goal).float()
             features = (features[None] if features.ndim == 2 else features).to(self.dynamics.device)
-            if features.ndim != 3 or not torch.isfinite(features).all():
-                raise InputError(f"an encoded goal holds finite features ([B,] P, D), found shape {tuple(features.shape)}; "
-                                 "an image must be uint8.")
+            if list(features.shape[1:]) != one_frame or not torch.isfinite(features).all():
+                raise InputError(f"an encoded goal holds finite features ([B,] {', '.join(map(str, one_frame))}), found shape "
+                                 f"{tuple(goal.shape)}; an image must be uint8.")
         else:
-            image = images_of(goal, "goal")
-            image = (image[None] if image.ndim == 3 else image).to(self.dynamics.device)
+            image = images_of(goal, "goal", self.robot.camera).to(self.dynamics.device)
+            image = self.dynamics.trimmed(image[None, None] if image.ndim == 3 else image[:, None])[:, 0]
             features = self.dynamics.encode(views(image, self.robot.kind) if shifted else image)
         if features.shape[-3] not in (1, episodes):
             raise InputError(f"{features.shape[-3]} goals for {episodes} observations: give one goal, or one for each.")
@@ -347,27 +389,3 @@ def check_stride(lam: LatentActionModel, stride: int) -> None:
     if stride > lam.config.max_stride:
         raise InputError(f"this model was trained on steps of up to {lam.config.max_stride} frames (max_stride); a stride of {stride} "
                          "is beyond what it knows.")
-
-
-def several(goal: Any) -> list[Any]:
-    """The goals that a user gave, one or more."""
-    return goal.goals if isinstance(goal, AnyOf) else list(goal) if isinstance(goal, list | tuple) else [goal]
-
-
-def is_encoded(goal: Any) -> bool:
-    """Whether a goal is features instead of a picture."""
-    return (isinstance(goal, np.ndarray) and goal.dtype.kind == "f") or (isinstance(goal, Tensor) and goal.is_floating_point())
-
-
-def images_of(value: Any, name: str) -> Tensor:
-    """A uint8 tensor (H, W, 3) or (B, H, W, 3) of what a user passed as an image, or a sentence that says what is wrong."""
-    try:
-        # A copy: torch may not write to the user's.
-        image = torch.as_tensor(np.array(value, order="C") if not isinstance(value, Tensor) else value)
-    except (TypeError, ValueError):
-        raise InputError(f"{name} must be a uint8 image (H, W, 3) or a batch (B, H, W, 3), found {type(value).__name__}.") from None
-    if image.dtype != torch.uint8:
-        raise InputError(f"{name} must be uint8 (0 to 255), found {image.dtype}; multiply an image in 0..1 by 255 and convert it.")
-    if image.ndim not in (3, 4) or image.shape[-1] != 3 or min(image.shape) == 0:
-        raise InputError(f"{name} must have shape (H, W, 3) or (B, H, W, 3), found {tuple(image.shape)}.")
-    return image

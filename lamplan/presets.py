@@ -7,7 +7,7 @@ from typing import Any, Literal, cast
 
 from lamplan.costs import GoalCost
 from lamplan.errors import InputError
-from lamplan.search import CEM, Gradient, Search
+from lamplan.search import CEM, ICEM, Gradient, Search
 
 Proposals = Literal["none", "latent", "regression"]
 """Where a search begins: at the robot's prior, at the motion that the inferred latent amounts to, or at the goal regression's."""
@@ -27,7 +27,8 @@ class Preset:
 
 
 PRESETS: dict[str, Preset] = {
-    # "Learning latent action world models in the wild", appendix A: DROID, and NWM's protocol on RECON.
+    # "Learning latent action world models in the wild", appendix A: DROID, and NWM's protocol on RECON, where the one action of the search
+    # is spread over a whole drive (benchmarks.navigation does that).
     "paper": Preset(CEM(samples=300, iterations=15, elites=10, horizon=3)),
     "paper-recon": Preset(CEM(samples=120, iterations=1, elites=5, horizon=1)),
     # V-JEPA 2-AC: the planner on the robot as its paper tells it, with elites and momenta of the released code; and that code's defaults.
@@ -53,16 +54,20 @@ def preset(name: str) -> Preset:
 
 
 def resized(found: Preset, samples: int | None = None, iterations: int | None = None, horizon: int | None = None) -> Preset:
-    """The same preset with other numbers of its search where they are given; there are never more elites than samples."""
+    """The same preset with other numbers of its search where they are given; of what has elites, never more than samples."""
     asked = {"samples": samples, "iterations": iterations, "horizon": horizon}
     given = {name: value for name, value in asked.items() if value is not None}
     search = found.search
-    if isinstance(search, CEM):
+    if isinstance(search, CEM | ICEM):
         given["elites"] = min(search.elites, given.get("samples", search.samples))
     return replace(found, search=replace(cast(Any, search), **given))
 
 
 def chosen(search: Search | Preset | str, cost: GoalCost | None) -> Preset:
     """What a user gave for a search, as a preset: by name, as one, or as the search alone; `cost` takes the place of its own."""
+    if not isinstance(search, str | Preset) and (isinstance(search, type) or not hasattr(search, "minimise")):
+        raise InputError(f"a search is a method such as CEM(), a preset or the name of one ({', '.join(PRESETS)}); found {search!r}.")
+    if not isinstance(cost, GoalCost | None):
+        raise InputError(f"a cost is a GoalCost, such as GoalCost('l1'); found {cost!r}.")
     found = preset(search) if isinstance(search, str) else search if isinstance(search, Preset) else Preset(search)
     return found if cost is None else replace(found, cost=cost)

@@ -11,13 +11,26 @@ from torch import Tensor
 Cost = Callable[[Tensor], Tensor]
 
 
+def several_ranks() -> bool:
+    return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
+
+
+def least_over_ranks(number: int, device: torch.device) -> int:
+    """The smallest of what the ranks say, each of which has a clock and memory of its own to tell by."""
+    if not several_ranks():
+        return number
+    least = torch.tensor(number, device=device)
+    dist.all_reduce(least, dist.ReduceOp.MIN)
+    return int(least)
+
+
 def split_over_ranks(cost: Cost) -> Cost:
     """The same costs (B, N) of candidates (B, N, H, A), each rank having worked on a part of them.
 
     All ranks must hold the same candidates, as they do where they search with the same seed. With one process, and
     where a gradient is wanted, nothing is split.
     """
-    if not (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
+    if not several_ranks():
         return cost
     ranks, rank = dist.get_world_size(), dist.get_rank()
 

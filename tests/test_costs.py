@@ -47,8 +47,8 @@ def test_of_several_goals_the_nearest_counts_for_each_candidate() -> None:
 
 def test_the_cost_of_staying() -> None:
     here = torch.tensor([[[2.0, 1.0]]])
-    assert GoalCost("l1").now(here, goals(3.0, 4.0)).item() == pytest.approx((0.5 + 1.0) / 2)
-    assert GoalCost("l1").now(here, goals(3.0, 4.0, sequence=False)).item() == pytest.approx(0.5)
+    assert GoalCost("l1").now(here, goals(3.0, 4.0), 2).item() == pytest.approx((0.5 + 1.0) / 2)
+    assert GoalCost("l1").now(here, goals(3.0, 4.0, sequence=False), 1).item() == pytest.approx(0.5)
 
 
 def test_unknown_costs_are_refused() -> None:

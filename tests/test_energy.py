@@ -30,7 +30,7 @@ class Point:
     def __init__(self, states: np.ndarray, gain: float = 1.0, drift: float = 0.0) -> None:
         self.states, self.gain, self.drift = states, gain, drift
 
-    def candidate_bytes(self, horizon: int) -> int:
+    def candidate_bytes(self, horizon: int, slope: bool = False) -> int:
         return 1000
 
     def encode(self, images: Tensor) -> Tensor:

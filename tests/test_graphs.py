@@ -55,5 +55,8 @@ def test_who_is_in_a_hurry_gets_what_was_captured_before_and_waits_for_no_more(m
         same(None, [torch.zeros(1)])
     with only_preparing(Prepared.CODE):
         assert [same(None, [torch.zeros(size)])[0].item() for size in (1, 2, 2, 2)] == [100, 0, 0, 0]
+        for size in range(2, 3 * graphs.KEPT):
+            same(None, [torch.zeros(size)])
+        assert same(None, [torch.zeros(1)])[0].item() == 100  # what cannot be captured takes no graph's place
     assert captured == [1]
-    assert same(None, [torch.zeros(2)])[0].item() == 100
+    assert [same(None, [torch.zeros(2)])[0].item() for _ in range(2)] == [0, 100]

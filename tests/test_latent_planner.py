@@ -31,6 +31,9 @@ class PointLAM:
     def encode(self, images: Tensor) -> Tensor:
         return images[..., 0, 0, :].float()[..., None, :] / 255
 
+    def sized(self, images: Tensor) -> Tensor:
+        return images
+
     def infer(self, s: Tensor, s_next: Tensor) -> Tensor:
         return (s_next - s)[:, 0] @ MIX.T + 0.5
 
@@ -96,3 +99,15 @@ def test_the_answer_keeps_the_robots_limits() -> None:
 def test_what_it_cannot_do_is_refused() -> None:
     with pytest.raises(InputError, match="knows no real actions"):
         planner(1).plan(image(1, 1, 1), image(2, 2, 2), constraint=lambda actions: actions.sum((2, 3)))
+
+
+def test_a_translation_that_is_not_finite_never_reaches_the_robot() -> None:
+    with pytest.raises(InputError, match="not finite"):
+        planner(1, share=float("nan")).plan(image(100, 100, 100), image(130, 85, 110))
+
+
+def test_a_running_action_is_a_real_one() -> None:
+    running = np.array([0.1, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0])
+    plan = planner(1).plan(image(100, 100, 100), image(150, 100, 100), running=running)
+    np.testing.assert_allclose(plan.predicted[0, 0], np.full(3, 100 / 255) + running[:3], atol=1e-6)
+    np.testing.assert_allclose(plan.actions.sum(0)[:3], [50 / 255, 0, 0], atol=0.02)

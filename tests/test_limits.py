@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -45,10 +46,10 @@ def test_any_actions_end_inside_all_limits(seed: int, change: float | None) -> N
 
 def test_every_search_keeps_them_for_every_candidate_on_ten_thousand_problems() -> None:
     generator = torch.Generator().manual_seed(0)
-    position = BOX[0] + torch.rand(2000, 3, generator=generator) * (BOX[1] - BOX[0])
+    position = BOX[0] + torch.rand(10_000, 3, generator=generator) * (BOX[1] - BOX[0])
     robot = replace(PANDA, change=np.full(7, 0.04))
-    space = SearchSpace(Limits(robot, position), torch.randn(2000, 3, 7, generator=generator) * 0.2, torch.full((7,), 0.2))
-    target = position[:, None] + torch.randn(2000, 1, 3, generator=generator)
+    space = SearchSpace(Limits(robot, position), torch.randn(10_000, 3, 7, generator=generator) * 0.2, torch.full((7,), 0.2))
+    target = position[:, None] + torch.randn(10_000, 1, 3, generator=generator)
 
     def cost(actions: torch.Tensor) -> torch.Tensor:
         check(actions.detach(), position, robot)
@@ -56,6 +57,26 @@ def test_every_search_keeps_them_for_every_candidate_on_ten_thousand_problems() 
 
     for search in (CEM(6, 2, 3), ICEM(6, 2, 3), MPPI(6, 2), Gradient(2, 2), Refined(CEM(6, 2, 3), 2)):
         check(search.minimise(cost, space, generator).actions[:, None], position, robot)
+
+
+@pytest.mark.parametrize(("robot", "action", "previous", "held"), [
+    (PANDA, [0.0, 0.0, 0.0], None, False),
+    (PANDA, [0.01, 0.0, 0.0], None, False),
+    (PANDA, [float(PANDA.high[0]), 0.0, 0.0], None, True),  # a step's own limit
+    (PANDA, [0.0, 0.0, 0.005], None, True),  # the top of the box
+    (replace(PANDA, change=np.full(7, 0.02)), [0.015, 0.0, 0.0], None, False),
+    (replace(PANDA, change=np.full(7, 0.02)), [0.02, 0.0, 0.0], None, True),  # as fast as it may begin
+    (replace(PANDA, change=np.full(7, 0.02)), [0.02, 0.0, 0.0], [0.01, 0.0, 0.0], False),
+])
+def test_what_holds_an_action_back_is_told(robot: RobotSpec, action: list[float], previous: list[float] | None, held: bool) -> None:
+    def whole(first: list[float] | None) -> torch.Tensor | None:
+        return None if first is None else torch.tensor([[*first, 0.0, 0.0, 0.0, 0.0]])
+
+    position = torch.stack([(BOX[0] + BOX[1]) / 2, torch.tensor([0.0, 0.0, BOX[1][2] - 0.005])])[int(action[2] > 0)][None]
+    position[:, :2] = (BOX[0] + BOX[1])[:2] / 2
+    limits, wanted = Limits(robot, position, whole(previous)), whole(action)
+    assert wanted is not None
+    assert limits.active(limits(wanted[:, None, None])[:, 0]).tolist() == [held]
 
 
 def test_a_hand_outside_may_only_come_closer() -> None:

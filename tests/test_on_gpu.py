@@ -13,8 +13,9 @@ from lamplan.models.controller import Controller, ControllerConfig
 from lamplan.models.encoder import EncoderConfig
 from lamplan.models.frame_causal import Frames, by_blocks, by_frames, frame_causal
 from lamplan.models.inverse_dynamics import InverseDynamicsConfig
+from lamplan.models.plain import plainly
 from lamplan.models.world_model import WorldModelConfig
-from lamplan.rollout import LatentDynamics
+from lamplan.rollout import LatentDynamics, costs_of
 
 pytestmark = pytest.mark.gpu
 
@@ -88,3 +89,20 @@ def test_teacher_forcing_over_many_frames_is_that_of_the_cpu(models: tuple[Laten
         expected = world_model(seen, actions)
         found = copy.deepcopy(world_model).cuda()(seen.cuda(), actions.cuda()).cpu()
     torch.testing.assert_close(found, expected, rtol=1e-2, atol=1e-2)
+
+
+def test_slopes_of_portions_that_share_a_graph_are_their_own(models: tuple[LatentActionModel, Controller]) -> None:
+    dynamics = LatentDynamics(*(copy.deepcopy(part).cuda() for part in models))  # type: ignore[arg-type]
+    actions = (0.1 * torch.randn(1, 8, 2, 3, device="cuda")).requires_grad_()
+    with torch.no_grad():
+        past = dynamics.start(torch.randn(1, 1, 64, 128, device="cuda"))
+
+    def slope(in_flight: int) -> torch.Tensor:
+        costs = costs_of(dynamics, past, actions, lambda frames, pick: frames.square().mean((-1, -2)).sum(-1), in_flight)
+        return torch.autograd.grad(costs.sum(), actions)[0]
+
+    with plainly():  # without graphs
+        expected = slope(8)
+    for _ in range(3):
+        found = slope(2)
+    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-5)

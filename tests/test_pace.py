@@ -61,6 +61,13 @@ def test_another_iteration_as_long_as_the_longest_must_fit(clock: Clock) -> None
     assert deadline.iteration_over()
 
 
+def test_a_plan_without_a_deadline_tells_nothing_of_how_long_one_takes_to_finish(clock: Clock) -> None:
+    held = Pace()
+    clock.now = 3.0  # on an accelerator, the whole of a search that nobody waited for
+    Deadline(0.0, None, held, last_iteration=0.0).plan_over()
+    assert held.finish_s == 0.0
+
+
 def test_without_a_deadline_there_is_always_time() -> None:
     deadline = Deadline(0.0, None, Pace(candidate_s=9.0, finish_s=9.0))
     assert deadline.time_for(10**6) and not deadline.iteration_over()
@@ -83,7 +90,7 @@ def test_a_deadline_is_kept_within_a_tenth_on_a_machine_whose_speed_varies(clock
     rng = np.random.default_rng(0)
 
     class SteadyWorld(PointWorld):
-        def candidate_bytes(self, horizon: int) -> int:
+        def candidate_bytes(self, horizon: int, slope: bool = False) -> int:
             return 1  # memory for all of them
 
         def rollout(self, past: Past, actions: Tensor) -> Tensor:
@@ -108,7 +115,7 @@ def test_a_deadline_is_kept_where_an_accelerator_computes_what_it_was_asked_for_
     ready = 0.0
 
     class Accelerator(PointWorld):
-        def candidate_bytes(self, horizon: int) -> int:
+        def candidate_bytes(self, horizon: int, slope: bool = False) -> int:
             return 1
 
         def rollout(self, past: Past, actions: Tensor) -> Tensor:
@@ -136,7 +143,7 @@ def test_what_is_compiled_while_warming_up_is_not_taken_for_slow(clock: Clock) -
         known: ClassVar[dict[int, set[int]]] = {}  # by length of history, the numbers of candidates; the second compiles for any number
         seen, most = 0, 0
 
-        def candidate_bytes(self, horizon: int) -> int:
+        def candidate_bytes(self, horizon: int, slope: bool = False) -> int:
             return 1
 
         def start(self, frames: Tensor) -> Past:
@@ -173,7 +180,7 @@ def compiles(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], Planne
         return Planner(LatentDynamics(lam, controller, compile=True), ROBOT, CEM(60, 15, 10, 2))  # type: ignore[arg-type]
 
     monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="aot_eager"))
-    monkeypatch.setattr(planner, "most_in_flight", lambda dynamics, horizon: 300)
+    monkeypatch.setattr(planner, "most_in_flight", lambda dynamics, horizon, slope=False: 300)
     torch._dynamo.reset()
     torch._dynamo.utils.counters.clear()
     yield on
@@ -195,8 +202,9 @@ def plans_at_every_pace(compiled: Planner, pictures: np.ndarray) -> None:
     for history in (1, 2, 3):
         for at_once in (60, 32, 16, 8, 4, 2, 1):
             if at_once >= pictures[..., 0, 0, 0].size:
-                compiled._pace = Pace(candidate_s=0.1 * 0.05 / (at_once + 0.5))
-                compiled.plan([pictures] * history, pictures, deadline_s=0.05)
+                for running in (None, np.zeros((*pictures.shape[:-3], 3))):
+                    compiled._pace = Pace(candidate_s=0.1 * 0.05 / (at_once + 0.5))
+                    compiled.plan([pictures] * history, pictures, deadline_s=0.05, running=running)
 
 
 @pytest.mark.parametrize(("device", "episodes"), [("cpu", 1), ("cuda", 1), ("cuda", 3)])
@@ -215,8 +223,8 @@ def test_no_plan_with_a_deadline_waits_for_a_compiler_and_others_do(device: str,
     compiled = compiles(device)
     compiled.warmup(deadline_s=0.05, image=seen(1), plans=1)
     before = graphs()
-    for pictures in (seen(1), seen(3)):  # of one a history that the warm-up had not, and episodes together
+    for pictures in (seen(1), seen(3)):  # of one a history longer than the warm-up's, and episodes together
         plans_at_every_pace(compiled, pictures)
     assert graphs() == before > 0
-    compiled.plan([seen(1)] * 2, seen(1))
+    compiled.plan([seen(1)] * 3, seen(1))
     assert graphs() > before

@@ -34,10 +34,11 @@ ROOMS = {
     "lam": {"errors", "weights", "latents", "models"},
     "controllers": MODEL | {"robot"},
     "search": {"errors"},
-    "graphs": set(),
+    "graphs": {"models"},
     "rollout": MODEL | {"graphs"},
     "costs": {"errors"},
     "limits": {"errors", "robot"},
+    "asked": {"errors", "costs"},
     "presets": {"errors", "costs", "search"},
     "pace": MODEL | {"rollout"},
     "ranks": set(),
@@ -48,10 +49,10 @@ ROOMS = {
     "train": MODEL | {"allocator", "controllers", "files", "images", "rollout", "robot", "logs", "video", "corpus", "decoders", "report",
                       "views"},
     "views": {"costs", "motion"},
-    "latent_planner": MODEL | {"controllers", "costs", "limits", "motion", "pace", "planner", "presets", "robot", "rollout", "search",
-                               "views"},
-    "planner": MODEL | {"allocator", "controllers", "costs", "graphs", "images", "limits", "pace", "presets", "ranks", "report", "robot",
-                        "rollout", "search", "views"},
+    "latent_planner": MODEL | {"asked", "controllers", "costs", "limits", "motion", "pace", "planner", "presets", "robot", "rollout",
+                               "search", "views"},
+    "planner": MODEL | {"allocator", "asked", "controllers", "costs", "graphs", "images", "limits", "pace", "presets", "ranks", "report",
+                        "robot", "rollout", "search", "views"},
 }
 # The face of the package gathers what a user imports; the command line may use everything.
 OPEN = {"__init__", "cli", "commands", "__main__"}

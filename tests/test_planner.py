@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -26,8 +27,11 @@ class PointWorld:
 
     device = torch.device("cpu")
 
-    def candidate_bytes(self, horizon: int) -> int:
+    def candidate_bytes(self, horizon: int, slope: bool = False) -> int:
         return 12 * horizon
+
+    def trimmed(self, images: Tensor) -> Tensor:
+        return images
 
     def encode(self, images: Tensor) -> Tensor:
         return images[..., 0, 0, :].float()[..., None, :] / 255
@@ -206,6 +210,118 @@ def test_an_arms_proposal_is_the_mean_of_what_shifted_views_say() -> None:
     np.testing.assert_allclose(planner.plan(now, encoded).actions[0, :3], [8 / 255, 0, 0], atol=1e-6)
 
 
+def test_a_constraint_is_about_the_actions_that_the_robot_is_told() -> None:
+    seen: list[Tensor] = []
+
+    def at_most_a_centimetre(actions: Tensor) -> Tensor:
+        seen.append(actions.detach())
+        return 100.0 * (actions[..., 0].amax(-1) > 0.01)
+
+    goal, turn = image(150, 100, 100), np.array([0.0, 0.0, 0.0, 0.1, -0.2, 0.3, 0.0])
+    for stride in (1, 3):
+        seen.clear()
+        arm = replace(PANDA, prior_mean=turn, prior_std=np.full(7, 0.05))
+        far = Planner(HandWorld(), arm, CEM(200, 10, 10, 2), stride=stride)
+        plan = far.plan(image(100, 100, 100), goal, constraint=at_most_a_centimetre)
+        assert {candidates.shape[2:] for candidates in seen} == {(2 * stride, 7)}
+        assert 0.005 < plan.actions[:, 0].max() <= 0.01 + 1e-6
+        np.testing.assert_allclose(plan.actions, seen[-1][0, 0], atol=1e-6)  # the answer is the last that is judged
+
+
+def test_a_constraint_pulls_a_gradient_along_whatever_the_stride() -> None:
+    def dear(actions: Tensor) -> Tensor:
+        return 0.05 * (actions[..., :3] - 0.01).square().sum((-1, -2))
+
+    plan = Planner(HandWorld(), PANDA, Gradient(1, 200, 1, rate=0.05), stride=3).plan(image(100, 100, 100), image(100, 100, 100),
+                                                                                      constraint=dear)
+    # Of 3 (x - 0.01)^2 0.05 + (3 x)^2 / 3, in each direction.
+    np.testing.assert_allclose(plan.actions[:, :3], 0.05 * 3 * 0.01 / (0.05 * 3 + 3), atol=1e-4)
+
+
+@pytest.mark.parametrize("wrong", [lambda x: x.sum(), lambda x: x[:, 0], lambda x: None, lambda x: x.sum((-1, -2)).numpy()])
+@pytest.mark.parametrize("kind", ["constraint", "feature_cost"])
+def test_a_users_cost_that_is_not_one_for_each_candidate_is_refused(kind: str, wrong: Callable[[Tensor], object]) -> None:
+    with pytest.raises(InputError, match=f"{kind} must return one cost for each candidate"):
+        planner().plan(image(1, 1, 1), image(2, 2, 2), **{kind: wrong})  # type: ignore[arg-type]
+
+
+def test_what_is_planned_for_one_does_not_depend_on_who_is_planned_with_it() -> None:
+    obs, goals = [np.stack([image(100, 100, n) for n in places]) for places in ((100, 20, 100), (120, 40, 120))]
+    together = planner().plan(obs, goals).actions
+    np.testing.assert_allclose(together[1], planner().plan(obs[1], goals[1]).actions, atol=1e-6)
+    np.testing.assert_allclose(together[0], together[2], atol=1e-6)
+
+
+def test_a_plan_is_remembered_for_a_warm_start() -> None:
+    warm = Planner(PointWorld(), replace(ROBOT, prior_std=np.full(3, 0.2)), CEM(200, 10, 10, 3), warm_start=True)
+    first = warm.plan(image(100, 100, 100), image(190, 100, 100))
+    warm.search = CEM(1, 1, 1, 3)  # the mean alone
+    np.testing.assert_allclose(warm.plan(image(100, 100, 100), image(190, 100, 100)).actions[:2], first.actions[1:], atol=1e-6)
+
+
+@pytest.mark.parametrize("settings", [{"stride": 3}, {"search": CEM(horizon=1)}])
+def test_a_warm_start_that_could_not_begin_anywhere_is_refused(settings: dict[str, object]) -> None:
+    with pytest.raises(InputError, match="warm start"):
+        Planner(HandWorld(), PANDA, warm_start=True, **settings)  # type: ignore[arg-type]
+
+
+def test_changes_begin_at_the_previous_action() -> None:
+    slow = replace(ROBOT, prior_mean=np.zeros(3), prior_std=np.full(3, 0.2), change=np.full(3, 0.02))
+    plan = Planner(PointWorld(), slow, CEM(200, 8, 10, 2)).plan(image(100, 100, 100), image(200, 100, 100), previous=[0.1, 0.0, 0.0])
+    assert plan.actions[0, 0] == pytest.approx(0.12, abs=1e-4) and plan.limit_active
+
+
+def test_a_plan_says_when_it_is_late_and_when_it_is_no_better_than_none() -> None:
+    class SlowWorld(PointWorld):
+        def rollout(self, past: Past, actions: Tensor) -> Tensor:
+            time.sleep(0.05)
+            return super().rollout(past, actions)
+
+    one = Planner(SlowWorld(), ROBOT, CEM(2, 1, 1, 1))
+    with pytest.warns(UserWarning, match=r"no plan was there in 0.01 s"):
+        one.warmup(deadline_s=0.01, plans=1)
+    late = one.plan(image(1, 1, 1), image(1, 1, 1), deadline_s=0.01)
+    assert 0.03 < late.late_s < 5 and " s late" in str(late) and "no better than standing still" in str(late)
+    in_time = planner().plan(image(1, 1, 1), image(9, 1, 1), deadline_s=60.0)
+    assert in_time.late_s == 0.0 and "late" not in str(in_time) and "no better" not in str(in_time)
+
+
+@pytest.mark.parametrize("deadline", [0, -1, float("nan"), float("inf"), "0.25", True])
+def test_a_deadline_is_a_positive_number_of_seconds(deadline: object) -> None:
+    for wants in (lambda: planner().plan(image(1, 1, 1), image(2, 2, 2), deadline_s=deadline),  # type: ignore[arg-type]
+                  lambda: planner().warmup(deadline)):  # type: ignore[arg-type]
+        with pytest.raises(InputError, match="deadline_s is a positive number"):
+            wants()
+
+
+@pytest.mark.parametrize(("given", "says"), [
+    ({"running": [100.0, 0.0, 0.0]}, r"running action of rover has dx = 100 m, its limits are"),
+    ({"running": [0.0, np.nan, 0.0]}, "running of rover must hold finite numbers"),
+    ({"running": "forwards"}, "running of rover holds 3 numbers for each of 1 observations, found str"),
+    ({"previous": [[0.0, 0.0], [0.0]]}, "previous of rover holds 3 numbers"),
+    ({"seed": 1.5}, "a seed is a whole number"),
+    ({"seed": -1}, "a seed is a whole number"),
+])
+def test_what_a_plan_is_told_beside_pictures_is_looked_at(given: dict[str, object], says: str) -> None:
+    with pytest.raises(InputError, match=says):
+        planner().plan(image(1, 1, 1), image(2, 2, 2), **given)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("settings", "says"), [
+    ({"search": 5}, "a search is a method"), ({"search": CEM}, "a search is a method"), ({"cost": "l1"}, "a cost is a GoalCost"),
+    ({"stride": 1.5}, "whole number"), ({"seed": "x"}, "a seed is")])
+def test_what_a_planner_is_made_of_is_looked_at(settings: dict[str, object], says: str) -> None:
+    with pytest.raises(InputError, match=says):
+        Planner(PointWorld(), ROBOT, **settings)  # type: ignore[arg-type]
+
+
+def test_a_goal_may_be_what_the_robot_saw_once() -> None:
+    expected = planner().plan(image(9, 9, 9), image(30, 9, 9)).actions
+    assert np.array_equal(planner().plan(image(9, 9, 9), {"front_image": image(30, 9, 9), "proprio": np.zeros(3)}).actions, expected)
+    with pytest.raises(InputError, match="the goal has no 'front_image'"):
+        planner().plan(image(9, 9, 9), {"wrist_image": image(30, 9, 9)})
+
+
 def test_a_users_cost_on_what_would_be_seen() -> None:
     def dislike_the_right(frames: Tensor) -> Tensor:
         return 100.0 * (frames[..., 0, 0].amax(-1) > 0.45)
@@ -240,7 +356,7 @@ def test_the_hand_stays_in_its_workspace() -> None:
     obs = {"exterior_image": image(100, 100, 100), "proprio": np.array([0.5, 0.0, 0.39, 0.0, 0.0, 0.0, 0.0])}
     plan = Planner(LowWorld(), PANDA, CEM(100, 5, 10, 2)).plan(obs, image(100, 100, 140))
     assert plan.actions[:, 2].sum() == pytest.approx(0.01, abs=2e-3)
-    with pytest.raises(InputError, match="proprio of panda holds 7 finite numbers"):
+    with pytest.raises(InputError, match="proprio of panda holds 7 numbers"):
         Planner(HandWorld(), PANDA).plan(obs | {"proprio": np.zeros(3)}, image(1, 1, 1))
 
 
@@ -279,6 +395,8 @@ def test_history_dict_and_encoded_goal_are_accepted() -> None:
     (np.zeros((0, 8, 3), np.uint8), image(1, 1, 1), "obs must have shape"),
     ("a picture", image(1, 1, 1), "obs"),
     (image(1, 1, 1), np.full((1, 3), np.nan, np.float32), "encoded goal"),
+    (image(1, 1, 1), np.full((2, 3), 0.5, np.float32), r"encoded goal holds finite features \(\[B,\] 1, 3\), found shape \(2, 3\)"),
+    (image(1, 1, 1), image(1, 1, 1) / 255, "an image must be uint8"),
     (image(1, 1, 1), np.stack([image(1, 1, 1)] * 3), "3 goals for 1 observations"),
     ({"wrist_image": image(1, 1, 1)}, image(1, 1, 1), "no 'front_image'"),
     ([], image(1, 1, 1), "history"),

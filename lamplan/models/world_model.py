@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
+from lamplan.errors import InputError
 from lamplan.models.frame_causal import Seen, frame_causal
 from lamplan.models.layers import FrameAdaLNBlock, grid_positions, rope_tables
 
@@ -84,7 +85,8 @@ class WorldModel(nn.Module):
         """One step on: the next frame (B, P, D), and the memory that the next call takes as `past`."""
         first = 0 if past is None else past.frames
         if first >= self.config.max_frames:
-            raise ValueError(f"the world model sees at most {self.config.max_frames} frames (past and horizon together).")
+            raise InputError(f"the world model has positions for {self.config.max_frames} frames, past and horizon together: plan over "
+                             "fewer steps, or train one with more `max_frames`.")
         own, shared = (past.keys_values, past.shared) if past is not None else ([], [])
         s_next, seen = self._run(s_BPD[:, None], a_BA[:, None], first, None, own, shared)
         kept = (self.config.context - 1) * self.patches

@@ -55,7 +55,7 @@ class Gradient:
         def pull(actions: Tensor) -> Tensor:
             return self.pull * spreads_away(actions, mean, std)
 
-        return descend(cost, candidates, space, std, self.rate, self.iterations, enough, pull if self.pull else None)
+        return descend(cost, candidates, nothing_yet(mean), space, std, self.rate, self.iterations, enough, pull if self.pull else None)
 
 
 @dataclass(frozen=True)
@@ -74,17 +74,18 @@ class Refined:
         before = self.first.minimise(cost, space, generator, enough)
         if enough():
             return before
-        refined = descend(cost, before.actions[:, None], space, space.std.expand_as(before.actions), self.rate, self.iterations, enough)
+        held, std = (before.actions, before.cost), space.std.expand_as(before.actions)
+        refined = descend(cost, before.actions[:, None], held, space, std, self.rate, self.iterations, enough)
         return Found(refined.actions, refined.cost, torch.cat([before.curve, refined.curve]))
 
 
-def descend(cost: Cost, candidates: Tensor, space: SearchSpace, std: Tensor, rate: float, iterations: int, enough: Enough,
-            pull: Cost | None = None) -> Found:
-    """Projected Adam from candidates (B, N, H, A), step sizes in units of std (B, H, A). A `pull` is minimised with the cost, but is no
-    part of the costs that are found."""
+def descend(cost: Cost, candidates: Tensor, held: tuple[Tensor, Tensor], space: SearchSpace, std: Tensor, rate: float, iterations: int,
+            enough: Enough, pull: Cost | None = None) -> Found:
+    """Projected Adam from candidates (B, N, H, A), step sizes in units of std (B, H, A); the answer that is held already stands where none
+    is better. A `pull` is minimised with the cost, but is no part of the costs that are found."""
     actions, unit = candidates, std[:, None]
     first, second = torch.zeros_like(actions), torch.zeros_like(actions)
-    answer, curve = nothing_yet(actions[:, 0]), []
+    answer, curve = held, []
 
     def pulled(actions: Tensor) -> Tensor:
         return cost(actions) if pull is None else cost(actions) + pull(actions)

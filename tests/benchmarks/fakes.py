@@ -36,8 +36,11 @@ class PointDynamics:
 
     device = torch.device("cpu")
 
-    def candidate_bytes(self, horizon: int) -> int:
+    def candidate_bytes(self, horizon: int, slope: bool = False) -> int:
         return 100 * horizon
+
+    def trimmed(self, images: Tensor) -> Tensor:
+        return images
 
     def encode(self, images: Tensor) -> Tensor:
         return images.float().mean(dim=(-3, -2))[..., None, :] / GREY_PER_M

@@ -67,7 +67,7 @@ def test_a_precision_without_a_unit_for_it_is_no_rival() -> None:
 
 
 def test_the_reference_imagines_the_same_after_a_longer_past(dynamics: LatentDynamics) -> None:
-    frames, actions = torch.randn(2, 3, 16, 24), torch.randn(2, 5, 3, 7) * 0.1
+    frames, actions = torch.randn(2, dynamics.world_model.config.context, 16, 24), torch.randn(2, 5, 3, 7) * 0.1
     reference = PrefixDynamics(dynamics)
     with torch.no_grad():
         torch.testing.assert_close(dynamics.rollout(dynamics.start(frames), actions), reference.rollout(reference.start(frames), actions),

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.attention.flex_attention import flex_attention
 
+from benchmarks.latency import PAPER
 from lamplan.costs import GoalCost, Goals
 from lamplan.errors import InputError
 from lamplan.lam import LAMConfig, LatentActionModel, resize
@@ -25,7 +26,9 @@ from lamplan.models.inverse_dynamics import InverseDynamicsConfig
 from lamplan.models.layers import Attention, Block, attend, attend_also, grid_positions, rope_tables, rotate
 from lamplan.models.masked import MaskedConfig, MaskedPrediction
 from lamplan.models.world_model import WorldModel, WorldModelConfig
+from lamplan.precision import Precision
 from lamplan.rollout import LatentDynamics, Past, costs_of
+from tests.live_memory import peak_bytes
 
 ENCODER = EncoderConfig(image_size=32, patch=8, width=24, depth=2, heads=2)
 LAM = LAMConfig(bottleneck=NoisyConfig(dim=8), encoder=ENCODER, inverse_dynamics=InverseDynamicsConfig(width=24, depth=1, heads=2),
@@ -315,10 +318,91 @@ def test_images_of_another_size_are_cropped_and_resized() -> None:
         assert lam.encode(wide).shape == (1, 16, 24)  # type: ignore[operator]
 
 
+def small() -> LatentDynamics:
+    controller = scrambled(Controller(ControllerConfig(width=24, depth=1, heads=2), 24, 4, 3, 8))
+    return LatentDynamics(scrambled(LatentActionModel(LAM)).requires_grad_(False), controller.requires_grad_(False))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("in_flight", [1, 2, 7, 14, 99])
+def test_the_slope_of_costs_does_not_depend_on_the_chunk(in_flight: int) -> None:
+    dynamics = small()
+    past, goals = dynamics.start(torch.randn(2, 2, 16, 24)), Goals(torch.randn(2, 1, 16, 24))
+    actions = torch.randn(2, 7, 2, 3).requires_grad_()
+
+    def judge(frames: Tensor, pick: slice) -> Tensor:
+        return GoalCost()(frames, goals.episodes(pick))
+
+    expected = torch.stack([judge(dynamics.rollout(past, actions[:, n : n + 1]), slice(0, 2))[:, 0] for n in range(7)], dim=1)
+    found = costs_of(dynamics, past, actions, judge, in_flight)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-6)
+    slopes = [torch.autograd.grad(costs.square().sum(), actions)[0] for costs in (found, expected)]
+    torch.testing.assert_close(*slopes, rtol=1e-3, atol=1e-5)
+
+
+def test_slopes_are_found_portion_by_portion_so_that_memory_and_graphs_are_free_again() -> None:
+    dynamics = small()
+    past, actions = dynamics.start(torch.randn(1, 1, 16, 24)), torch.randn(1, 16, 2, 3).requires_grad_()
+
+    def peak(in_flight: int) -> int:
+        def slope() -> None:
+            costs = costs_of(dynamics, past, actions, lambda frames, pick: frames.square().mean((-1, -2)).sum(-1), in_flight)
+            torch.autograd.grad(costs.sum(), actions)
+
+        return peak_bytes(slope)
+
+    assert peak(2) < 0.2 * peak(16)
+
+
+@pytest.mark.parametrize("slope", [False, True])
+@pytest.mark.parametrize("horizon", [1, 3])
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_candidates_take_about_as_much_memory_as_is_planned(precision: Precision, horizon: int, slope: bool) -> None:
+    with torch.device("meta"):  # a ViT-L, of which nothing is computed
+        lam = LatentActionModel(PAPER).eval().requires_grad_(False)
+        controller = Controller(ControllerConfig(width=1024, depth=2, heads=16), 1024, 16, 3, 128).eval().requires_grad_(False)
+        dynamics, few = LatentDynamics(lam, controller, precision), 8  # type: ignore[arg-type]
+        with torch.no_grad():
+            past, actions = dynamics.start(torch.zeros(1, 2, 256, 1024)), torch.zeros(1, few, horizon, 3)
+
+        def work() -> None:
+            if slope:
+                tracked = actions.clone().requires_grad_()
+                torch.autograd.grad(dynamics.rollout(past, tracked).square().sum(), tracked)
+            else:
+                with torch.no_grad():
+                    dynamics.rollout(past, actions)
+
+        assert 0.6 < peak_bytes(work) / few / dynamics.candidate_bytes(horizon, slope) < 1.15
+
+
+@pytest.mark.parametrize("frames", [1, 2, 3])
+def test_what_follows_a_running_action_is_what_a_rollout_imagines_of_it(frames: int) -> None:
+    dynamics = small()
+    with torch.no_grad():
+        past, actions = dynamics.start(torch.randn(2, frames, 16, 24)), torch.randn(2, 3, 3)
+        whole = dynamics.rollout(past, actions[:, None])[:, 0]
+        after = dynamics.after(past, actions[:, 0])
+        torch.testing.assert_close(after.present, whole[:, 0], rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(dynamics.rollout(after, actions[:, None, 1:])[:, 0], whole[:, 1:], rtol=1e-4, atol=1e-4)
+
+
+def test_of_a_long_history_the_frames_that_the_model_learned_to_look_back_on_are_looked_at() -> None:
+    dynamics, frames, actions = small(), torch.randn(1, 20, 16, 24), torch.randn(1, 4, 2, 3)
+    with torch.no_grad():
+        long, short = (dynamics.rollout(dynamics.start(seen), actions) for seen in (frames, frames[:, -3:]))
+        assert torch.equal(long, short)
+        assert not torch.equal(short, dynamics.rollout(dynamics.start(frames[:, -2:]), actions))
+        with pytest.raises(InputError, match="plan over fewer steps"):
+            dynamics.rollout(dynamics.start(frames), torch.randn(1, 2, 9, 3))
+    pictures = images(1, 20)
+    assert torch.equal(dynamics.trimmed(pictures), pictures[:, -3:])
+    assert dynamics.trimmed(torch.zeros(2, 5, 48, 64, 3, dtype=torch.uint8)).shape == (2, 3, 32, 32, 3)
+
+
 def test_sizes_that_do_not_fit_are_refused() -> None:
     with pytest.raises(ValueError, match="multiple of patch"):
         Encoder(dataclasses.replace(ENCODER, image_size=30))
-    with pytest.raises(ValueError, match="at most 8 frames"):
+    with pytest.raises(InputError, match="positions for 8 frames"):
         model, past = WorldModel(LAM.world_model, 24, 4, 8), None
         for _ in range(9):
             _, past = model.step(torch.randn(1, 16, 24), torch.randn(1, 8), past)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from lamplan.errors import InputError
 from lamplan.search import CEM, ICEM, MPPI, Gradient, Refined, Search, SearchSpace, box
+from lamplan.search.base import Cost, elite_moments
 from lamplan.search.icem import coloured_noise
 
 METHODS = {
@@ -138,6 +139,151 @@ def test_what_has_no_spread_stays_where_the_search_begins(search: Search, begin:
     found = search.minimise(lambda actions: (actions - target).square().sum((2, 3)), where, seed()).actions
     torch.testing.assert_close(found[..., 1], torch.full((2, 3), begin), atol=1e-6 * abs(begin), rtol=0)
     torch.testing.assert_close(found[..., 0], torch.full((2, 3), 0.4), atol=0.05, rtol=0)
+
+
+@every_method
+def test_what_is_found_for_an_episode_does_not_depend_on_the_others(search: Search) -> None:
+    goals = torch.tensor([[0.5, 0.3], [-0.4, 0.2], [0.5, 0.3]])
+    together = search.minimise(LinearQuadratic(goals), space(3), seed(5))
+    alone = search.minimise(LinearQuadratic(goals[1:2]), space(1), seed(5))
+    torch.testing.assert_close(together.actions[1:2], alone.actions, rtol=0, atol=1e-5)
+    torch.testing.assert_close(together.actions[0], together.actions[2], rtol=0, atol=1e-5)
+
+
+@every_method
+@pytest.mark.parametrize("bad", [torch.nan, torch.inf, -torch.inf])
+def test_a_plan_once_found_survives_iterations_without_any_finite_cost(search: Search, bad: float) -> None:
+    looks = 0
+
+    def cost(actions: Tensor) -> Tensor:
+        nonlocal looks
+        looks += 1
+        value = (actions - 0.3).square().sum((2, 3))
+        return value if looks == 1 else value * 0 + bad
+
+    found = search.minimise(cost, space(2), seed(2))
+    assert looks > 2 and torch.isfinite(found.cost).all()
+    torch.testing.assert_close((found.actions - 0.3).square().sum((1, 2)), found.cost)
+
+
+@every_method
+def test_one_candidate_at_a_wall_is_no_reason_to_give_up(search: Search) -> None:
+    if isinstance(search, Gradient):
+        search = Gradient(samples=1, iterations=40, pull=0.01)
+
+    def cost(actions: Tensor) -> Tensor:
+        value = (actions - torch.tensor([0.9, 0.4])).square().sum((2, 3))
+        return torch.where((actions[..., 0] > 0.5).any(-1), torch.inf, value)
+
+    found = search.minimise(cost, space(2), seed(4))
+    assert (found.actions[..., 0] <= 0.5).all() and (found.actions[..., 0] > 0.2).all()
+
+
+def test_where_the_mean_of_the_elites_is_forbidden_the_best_of_them_is_the_answer() -> None:
+    def ring(actions: Tensor) -> Tensor:
+        value = (actions.abs() - 0.8).abs().sum((2, 3))
+        return torch.where((actions.abs() < 0.6).any((2, 3)), torch.inf, value)
+
+    where = SearchSpace(box(torch.tensor([-1.0]), torch.tensor([1.0])), torch.zeros(1, 1, 1), torch.ones(1))
+    for search in (CEM(200, 1, 100, 1), MPPI(200, 1, 1, temperature=50.0)):
+        found = search.minimise(ring, where, seed())
+        assert found.actions.abs() >= 0.6 and torch.isfinite(found.cost)
+
+
+def watched(cost: Cost) -> tuple[Cost, list[Tensor]]:
+    """A cost, and what it was asked."""
+    asked: list[Tensor] = []
+
+    def watching(actions: Tensor) -> Tensor:
+        asked.append(actions.detach())
+        return cost(actions)
+
+    return watching, asked
+
+
+def far(actions: Tensor) -> Tensor:
+    return (actions - torch.tensor([0.3, -0.2])).square().sum((2, 3))
+
+
+def free(episodes: int = 1) -> SearchSpace:
+    """Without limits: what is drawn is what is tried."""
+    return SearchSpace(lambda actions: actions, torch.zeros(episodes, 2, 2), torch.tensor([0.5, 1.0]))
+
+
+def test_cem_fits_mean_and_unbiased_spread_to_the_elites_and_keeps_a_share_of_the_old() -> None:
+    cost, asked = watched(far)
+    CEM(20, 2, 6, 2, momentum_mean=0.25, momentum_std=0.1).minimise(cost, free(), seed(3))
+    elites = asked[0][0, far(asked[0])[0].argsort()[:6]]
+    mean, std = 0.75 * elites.mean(0), 0.9 * elites.std(0) + 0.1 * torch.tensor([0.5, 1.0])
+    torch.testing.assert_close(asked[1][0, 0], mean)  # which is tried as it is
+    generator = seed(3)
+    noise = [torch.randn(1, 20, 2, 2, generator=generator) for _ in range(2)][1][0, 1:]
+    torch.testing.assert_close(asked[1][0, 1:], mean + noise * std)
+    assert len(asked[0][0]) == 20
+
+
+def test_icem_tries_fewer_each_time_and_its_best_again() -> None:
+    cost, asked = watched(far)
+    ICEM(60, 3, 10, 2, decay=1.5, kept=0.3, momentum=0.2).minimise(cost, free(), seed(3))
+    assert [len(candidates[0]) for candidates in asked] == [1 + 60, 1 + 3 + 40, 1 + 3 + 26]
+    order = far(asked[0])[0].argsort()
+    torch.testing.assert_close(asked[1][0, 1:4], asked[0][0, order[:3]])
+    torch.testing.assert_close(asked[1][0, 0], 0.8 * asked[0][0, order[:10]].mean(0))
+
+
+@pytest.mark.parametrize("temperature", [0.05, 0.2, 1.0])
+def test_mppi_weighs_candidates_by_their_cost(temperature: float) -> None:
+    cost, asked = watched(far)
+    MPPI(20, 2, 2, temperature).minimise(cost, free(), seed(3))
+    costs = far(asked[0])[0]
+    weight = torch.softmax(-costs / (temperature * costs.sort().values[:10].std()), dim=0)
+    torch.testing.assert_close(asked[1][0, 0], (weight[:, None, None] * asked[0][0]).sum(0), atol=1e-6, rtol=1e-4)
+
+
+def test_mppi_of_two_candidates_stays_at_the_better_one() -> None:
+    where = dataclasses.replace(free(), mean=torch.full((1, 2, 2), 0.3))
+    found = MPPI(2, 4, 2).minimise(lambda actions: (actions - 0.3).square().sum((2, 3)), where, seed())
+    assert found.cost < 1e-3
+
+
+def test_elites_without_a_finite_cost_do_not_count() -> None:
+    actions = torch.tensor([1.0, 5.0, 2.0, 9.0])[None, :, None, None]
+    before = torch.full((1, 1, 1), 7.0), torch.full((1, 1, 1), 8.0)
+    costs = torch.tensor([[0.0, torch.inf, 1.0, torch.inf]])
+    mean, std = elite_moments(actions, costs, 3, before, unbiased=True)
+    assert mean.item() == pytest.approx(1.5) and std.item() == pytest.approx(0.5**0.5)
+    assert elite_moments(actions, costs, 3, before, unbiased=False)[1].item() == pytest.approx(0.5)
+    assert elite_moments(actions, costs, 1, before, unbiased=True)[1].item() == 0.0
+    assert [moment.item() for moment in elite_moments(actions, costs + torch.inf, 3, before, unbiased=True)] == [7.0, 8.0]
+
+
+def test_the_gradient_steps_as_torchs_adam_does() -> None:
+    def steep(actions: Tensor) -> Tensor:
+        return (actions - torch.tensor([0.3, -0.2])).pow(4).sum((2, 3))
+
+    cost, asked = watched(steep)
+    where = dataclasses.replace(free(), std=torch.ones(2))
+    Gradient(1, 12, 2, rate=0.1).minimise(cost, where, seed())
+    parameter = torch.zeros(2, 2, requires_grad=True)
+    adam = torch.optim.Adam([parameter], lr=0.1, betas=(0.9, 0.99), eps=1e-8)
+    for tried in asked:
+        torch.testing.assert_close(tried[0, 0], parameter.detach(), atol=1e-5, rtol=1e-4)
+        adam.zero_grad()
+        steep(parameter[None, None]).sum().backward()
+        adam.step()
+
+
+def test_a_refinement_that_has_no_time_left_is_left_out() -> None:
+    cost, asked = watched(far)
+    first = CEM(20, 5, 6, 2)
+    found = Refined(first, 5).minimise(cost, free(), seed(), enough=lambda: True)
+    assert len(asked) == 2 and torch.equal(found.actions, first.minimise(far, free(), seed(), enough=lambda: True).actions)
+
+
+def test_the_pull_is_no_part_of_the_costs_that_are_found() -> None:
+    found = Gradient(3, 20, 2, pull=0.5).minimise(far, free(2), seed())
+    torch.testing.assert_close(found.cost, far(found.actions[:, None])[:, 0])
+    assert found.curve[0, 0] <= far(torch.zeros(1, 1, 2, 2)) and found.curve.min() <= found.cost.min() + 1e-6
 
 
 def test_a_cost_without_gradient_is_refused_by_the_gradient() -> None:
