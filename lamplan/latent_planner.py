@@ -11,12 +11,13 @@ from lamplan.asked import device_of
 from lamplan.controllers import load_controller
 from lamplan.costs import GoalCost
 from lamplan.errors import InputError
+from lamplan.judge import Constraint
 from lamplan.lam import LatentActionModel
 from lamplan.limits import Limits
 from lamplan.models.controller import Controller
 from lamplan.motion import between, composed
 from lamplan.pace import most_in_flight
-from lamplan.planner import Constraint, Planner, check_stride
+from lamplan.planner import Planner, check_stride
 from lamplan.precision import Precision
 from lamplan.presets import Preset
 from lamplan.robot import RobotSpec

@@ -20,6 +20,7 @@ from lamplan.asked import answered, deadline_of, device_of, images_of, is_encode
 from lamplan.controllers import load_controller, load_regression
 from lamplan.costs import AnyOf, GoalCost, Goals
 from lamplan.errors import InputError
+from lamplan.judge import Constraint, FeatureCost, Judge
 from lamplan.lam import LatentActionModel
 from lamplan.limits import Limits
 from lamplan.models.prepared import Prepared, only_preparing
@@ -28,19 +29,14 @@ from lamplan.precision import Precision
 from lamplan.presets import Preset, Proposals, chosen
 from lamplan.ranks import least_over_ranks, split_over_ranks
 from lamplan.robot import RobotSpec
-from lamplan.rollout import Dynamics, LatentDynamics, Past, costs_of
+from lamplan.rollout import Dynamics, LatentDynamics, Past
 from lamplan.search import Found, Search, SearchSpace
 from lamplan.search.detour import detour
 from lamplan.views import Views, views
 
-Constraint = Callable[[Tensor], Tensor]
-"""A user's cost (B, N) on candidates, added to their distance to the goal: on the actions (B, N, H, A) that the robot would be told, as
-many as a plan has of them."""
 BEYOND, LATE = 0.001, 0.1
 """A running action may lie this share of its range beyond a limit, and plans while warming up this share of their deadline too late, before
 a word is said."""
-FeatureCost = Callable[[Tensor], Tensor]
-"""A user's cost (b, n) on what candidates would see, the imagined frames (b, n, H, P, D) of some of them, added likewise."""
 
 
 @dataclass(frozen=True)
@@ -217,34 +213,17 @@ class Planner:
         agreed = partial(least_over_ranks, device=frames.device) if deadline_s is not None else int
         in_flight = {slope: agreed(self._pace.in_flight(most_in_flight(self.dynamics, self.search.horizon, slope), deadline_s))
                      for slope in (False, True)}
-        imagined = 0
-
-        def judge(frames: Tensor, pick: slice) -> Tensor:
-            nonlocal imagined
-            distance = self.cost(frames, goals.episodes(pick))
-            imagined += distance.numel()
-            return distance if feature_cost is None else distance + answered("feature_cost", feature_cost(frames), distance)
-
-        def cost(actions: Tensor) -> Tensor:
-            nonlocal imagined
-            begun, imagined = time.perf_counter(), 0
-            at_once = in_flight[actions.requires_grad]
-            found = costs_of(self.dynamics, past, actions, judge, at_once, lambda: agreed(deadline.time_for(at_once)) > 0)
-            if deadline_s is not None and actions.shape[1] > 1:
-                deadline.wait()
-                self._pace.saw_candidates(imagined, time.perf_counter() - begun)
-            return found if wish is None else found + wish(actions)
-
+        judge = Judge(self.dynamics, past, goals, self.cost, feature_cost, wish, deadline, in_flight, agreed)
         generator = torch.Generator(frames.device).manual_seed(seed)
         limits = self._limits(self.searched, obs, previous, ahead, frames)
         space = self._space(past, seen, limits)
         if self.proposals and wish is not None:
             space = detour(wish, space, generator)
         with only_preparing(self._may_prepare) if deadline_s is not None else nullcontext():
-            found = self.search.minimise(split_over_ranks(cost), space, generator, lambda: agreed(not deadline.iteration_over()) == 0)
+            found = self.search.minimise(split_over_ranks(judge), space, generator, judge.enough)
             searched = time.perf_counter()
-            portions = [slice(b, b + in_flight[False]) for b in range(0, len(frames), in_flight[False])]
-            predicted = torch.cat([self.dynamics.rollout(past.episodes(part), found.actions[part, None])[:, 0] for part in portions])
+            predicted = torch.cat([self.dynamics.rollout(past.episodes(part), found.actions[part, None])[:, 0]
+                                   for part in judge.portions(len(frames))])
             executed = self._executed(found, past, seen, predicted, limits)
         held_back = self._limits(self.robot, obs, previous, ahead, frames).active(executed)
         if ahead is not None:

@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from lamplan import CEM, Gradient, Planner, pace, planner, rollout
+from lamplan import CEM, Gradient, Planner, judge, pace, planner, rollout
 from lamplan.lam import LatentActionModel
 from lamplan.models.compiled import compile_rollout
 from lamplan.models.controller import Controller, ControllerConfig
@@ -34,7 +34,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    for module in (pace, planner):
+    for module in (judge, pace, planner):
         monkeypatch.setattr(module, "time", clock)
     return clock
 

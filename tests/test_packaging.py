@@ -41,6 +41,7 @@ ROOMS = {
     "asked": {"errors", "costs"},
     "presets": {"errors", "costs", "search"},
     "pace": MODEL | {"rollout"},
+    "judge": MODEL | {"asked", "costs", "pace", "rollout"},
     "ranks": set(),
     "logs": PLAIN | {"files", "images", "video"},
     "report": PLAIN | {"video"},
@@ -49,9 +50,9 @@ ROOMS = {
     "train": MODEL | {"allocator", "controllers", "files", "images", "rollout", "robot", "logs", "video", "corpus", "decoders", "report",
                       "views"},
     "views": {"costs", "motion"},
-    "latent_planner": MODEL | {"asked", "controllers", "costs", "limits", "motion", "pace", "planner", "presets", "robot", "rollout",
-                               "search", "views"},
-    "planner": MODEL | {"allocator", "asked", "controllers", "costs", "graphs", "images", "limits", "pace", "presets", "ranks", "report",
+    "latent_planner": MODEL | {"asked", "controllers", "costs", "judge", "limits", "motion", "pace", "planner", "presets", "robot",
+                               "rollout", "search", "views"},
+    "planner": MODEL | {"allocator", "asked", "controllers", "costs", "images", "judge", "limits", "pace", "presets", "ranks", "report",
                         "robot", "rollout", "search", "views"},
 }
 # The face of the package gathers what a user imports; the command line may use everything.
