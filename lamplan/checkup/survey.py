@@ -17,13 +17,13 @@ from lamplan.errors import LamplanError
 from lamplan.logs.episode import Episode
 from lamplan.logs.open import format_of
 from lamplan.motion import differences
-from lamplan.robot import STATE_DIM
+from lamplan.robot import ACTIONS, STATE_DIM
 
 # Episodes of a larger log whose numbers are read, evenly spread over it.
 EPISODES_READ = 1_000
 KINDS: dict[int, Literal["arm", "mobile"]] = {7: "arm", 3: "mobile"}
-AXES = {"arm": ("x", "y", "z", "roll", "pitch", "yaw", "gripper"), "mobile": ("x", "y", "yaw")}
-UNITS = {"arm": ("m", "m", "m", "rad", "rad", "rad", "1"), "mobile": ("m", "m", "rad")}
+AXES = {kind: tuple(name.removeprefix("d") for name in numbers) for kind, numbers in ACTIONS.items()}
+UNITS = {kind: tuple(numbers.values()) for kind, numbers in ACTIONS.items()}
 
 
 @dataclass(frozen=True)
