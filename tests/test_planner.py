@@ -16,7 +16,8 @@ from torch import Tensor
 from lamplan import CEM, ICEM, MPPI, AnyOf, Gradient, InputError, Planner, Refined, RobotSpec
 from lamplan.images import read_image
 from lamplan.rollout import Past, Proposal
-from lamplan.search import Search
+from lamplan.search import Found, Search, SearchSpace
+from lamplan.search.base import Cost, Enough, never
 
 ROBOT = RobotSpec.load(Path(__file__).parent.parent / "controllers" / "rover")
 PANDA = RobotSpec.load(Path(__file__).parent.parent / "controllers" / "panda")
@@ -194,6 +195,33 @@ def test_proposals_lead_from_sub_goal_to_sub_goal() -> None:
     choice = AnyOf([image(200, 200, 200), image(110, 100, 100)])
     nearest = Planner(SeeingWorld(), ROBOT, CEM(1, 1, 1, 1), proposals=True).plan(image(100, 100, 100), choice)
     np.testing.assert_allclose(nearest.actions[0], 0.9 * np.array([10, 0, 0]) / 255, atol=1e-6)
+
+
+class Beginning:
+    """A search that does not: it answers with where it would begin, and keeps that."""
+
+    def __init__(self, horizon: int) -> None:
+        self.horizon = horizon
+
+    def minimise(self, cost: Cost, space: SearchSpace, generator: torch.Generator, enough: Enough = never) -> Found:
+        self.space = space
+        return Found(space.mean, cost(space.mean[:, None])[:, 0], torch.zeros(1, len(space.mean)))
+
+
+def test_a_search_begins_at_the_prior_of_as_many_steps_as_a_motion_stands_for() -> None:
+    begun = Beginning(2)
+    Planner(HandWorld(), PANDA, begun, stride=3).plan(image(1, 1, 1), image(2, 2, 2))
+    mean, std = (torch.from_numpy(prior).float() for prior in (PANDA.prior_mean, PANDA.prior_std))
+    torch.testing.assert_close(begun.space.mean[0], 3 * mean.expand(2, 7))
+    torch.testing.assert_close(begun.space.std, std * 3**0.5)  # of three independent steps
+    assert (begun.space.inside(torch.full((1, 1, 2, 7), 99.0)) == torch.from_numpy(3 * PANDA.high).float()).all()
+
+
+def test_a_proposals_spread_is_shared_by_the_steps_to_the_goal() -> None:
+    begun = Beginning(4)
+    Planner(SeeingWorld(), ROBOT, begun, proposals=True).plan(image(100, 100, 100), image(110, 100, 100))
+    torch.testing.assert_close(begun.space.std, torch.full((1, 4, 3), 0.05 / 4**0.5))
+    torch.testing.assert_close(begun.space.mean[0, :, 0], torch.full((4,), 0.9 * 10 / 255 / 4))
 
 
 def test_an_arms_proposal_is_the_mean_of_what_shifted_views_say() -> None:
