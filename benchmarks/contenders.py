@@ -160,23 +160,29 @@ class Contenders:
         if name == "random":
             return Random(robot, horizon)
         if name == "prior":
-            return Constant(name, robot.prior_mean, horizon)
+            return Constant(name, self.searched.prior_mean, horizon)
         if name == "behaviour_mean":
             return Constant(name, np.array(self._behaviour()["mean_action"]), horizon)
         if name == "regression":
-            return RegressionPolicy(self._regression(), self.sources.lam, robot, horizon, self.sources.device)
+            return RegressionPolicy(self._regression(), self.sources.lam, robot, self._straight_steps, self.sources.device)
         if name == JOINED:
             assert self.shape is not None  # `_out_of_place` has seen to it
             return Begun(name, self._shaped(self._dynamics(name), 1), self.searched, self.shape, horizon)
         if name == "oracle":
-            return Oracle(self.encode, self.searched, self.oracle.cem(self._search_steps), self.shape, horizon)
+            return Oracle(self.encode, self.searched, self.oracle.cem(self._search_steps), self.shape, horizon, self.cost)
         if name == "proposal":
-            return Proposed(self._dynamics(name), robot, horizon)
+            return Proposed(self._dynamics(name), robot, self._straight_steps)
         if name in STRIDING:
             return Planned(name, self._striding(name), None, horizon)
         if name == DEFAULT:
             return Planned(name, self._guided(name, self.sources.lam.config.max_stride), None, horizon)
         return Planned(name, self._planner(name), self.shape, horizon)
+
+    @property
+    def _straight_steps(self) -> int:
+        """Among how many steps the motion to the goal is divided by what does not search: a whole plan's; where only the first steps of a
+        shaped one are executed, as many as the default planner's, or each look would leave most of the way to the next."""
+        return self.sources.lam.config.max_stride if self.shape is not None and not self.whole_plan else self.horizon
 
     def _dynamics(self, name: str) -> WorldModelDynamics:
         device, lam, precision = self.sources.device, self.sources.lam, self.sources.precision

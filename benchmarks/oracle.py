@@ -10,6 +10,7 @@ from torch import Tensor
 
 from benchmarks.policies import Decision, Situation
 from benchmarks.shapes import Shape
+from lamplan.costs import GoalCost, Goals
 from lamplan.robot import RobotSpec
 from lamplan.search import Search, SearchSpace, box
 
@@ -17,14 +18,16 @@ from lamplan.search import Search, SearchSpace, box
 class Oracle:
     """Tries candidates in the simulator and compares the encoded final picture with the encoded goal.
 
-    What keeps it from a perfect score is its budget and how well feature distance orders pictures, not a model's error.
+    What keeps it from a perfect score is its budget and how well feature distance orders pictures, not a model's error. Of a shaped plan it
+    tries the motion that the planners imagine: a wheeled robot told to slide sideways would not move at all.
     """
 
     name = "oracle"
 
     def __init__(self, encode: Callable[[np.ndarray], np.ndarray], robot: RobotSpec, search: Search, shape: Shape | None,
-                 steps: int) -> None:
+                 steps: int, cost: GoalCost | None = None) -> None:
         self.encode, self.robot, self.search, self.shape, self.steps = encode, robot, search, shape, steps
+        self.far = cost or GoalCost()
 
     def reset(self) -> None:
         pass
@@ -39,9 +42,10 @@ class Oracle:
                                 for v in (self.robot.low, self.robot.high, self.robot.prior_mean, self.robot.prior_std))
 
         def cost(actions: Tensor) -> Tensor:
-            observations, _ = world.simulate(self._spread(actions[0]))
+            tried = actions[0] if self.shape is None else self.shape.driven(actions[0], self.steps, self.steps)
+            observations, _ = world.simulate(tried.double().numpy())
             seen = self.encode(np.stack([observation[self.robot.camera] for observation in observations]))
-            distance = torch.from_numpy(((seen - goal) ** 2).mean(axis=(1, 2))).float()[None]
+            distance = self.far(torch.from_numpy(seen).float()[None, :, None], Goals(torch.from_numpy(goal).float()[None, None]))
             if situation.constraint is None:
                 return distance
             # The constraint knows all episodes of the situation; this search is about one of them.
@@ -50,7 +54,5 @@ class Oracle:
 
         space = SearchSpace(box(low, high), mean.expand(1, self.search.horizon, -1), std)
         found = self.search.minimise(cost, space, torch.Generator().manual_seed(situation.seed + b))
-        return self.robot.clip(self._spread(found.actions)[0])
-
-    def _spread(self, actions: Tensor) -> np.ndarray:
-        return (actions if self.shape is None else self.shape.spread(actions, self.steps)).double().numpy()
+        plan = found.actions if self.shape is None else self.shape.spread(found.actions, self.steps)
+        return self.robot.clip(plan[0].double().numpy())

@@ -7,9 +7,14 @@ import pytest
 import torch
 
 from benchmarks.dynamics import Shaped
-from benchmarks.shapes import Arc, StraightLine
+from benchmarks.oracle import Oracle
+from benchmarks.policies import Situation
+from benchmarks.shapes import Arc, Shape, StraightLine
 from benchmarks.trajectories import follow
+from lamplan.costs import GoalCost
 from lamplan.rollout import Past, Proposal
+from lamplan.search import Found, SearchSpace
+from lamplan.search.base import Cost, Enough, never
 from tests.benchmarks.fakes import PANDA, ROVER, PointDynamics
 
 
@@ -91,3 +96,33 @@ def test_a_proposal_is_joined_with_the_prior_where_goals_lie_a_whole_plan_away()
     # Equally sure of the first number: half-way, and surer. Nine parts of ten of the second, four of five of the turn.
     torch.testing.assert_close(together.displacement, torch.tensor([[0.15, 0.045, 0.16]]))
     torch.testing.assert_close(together.spread, torch.tensor([0.02 / 2**0.5, 0.01 * 0.9**0.5, 0.1 * 0.8**0.5]))
+
+
+class Asking:
+    """A search that asks what two plans cost, one to either side, and takes the first."""
+
+    horizon = 1
+    asked = torch.tensor([[[[0.2, 0.1, 0.05]], [[0.2, -0.1, 0.05]]]])
+
+    def minimise(self, cost: Cost, space: SearchSpace, generator: torch.Generator, enough: Enough = never) -> Found:
+        self.costs = cost(self.asked)
+        return Found(self.asked[:, 0], self.costs[:, 0], self.costs[None, :, 0])
+
+
+@pytest.mark.parametrize("shape", [StraightLine(), Arc()])
+def test_the_oracle_tries_the_motions_that_planners_imagine_by_their_cost(shape: Shape) -> None:
+    class World:
+        """A place that moves as it is told, and is seen from above."""
+
+        unwrapped = property(lambda self: self)
+
+        def simulate(self, actions: np.ndarray) -> tuple[list[dict[str, np.ndarray]], None]:
+            return [{ROVER.camera: end} for end in actions.sum(axis=1)], None
+
+    search, goal = Asking(), np.array([[[0.8, 0.4, 0.1]]])
+    oracle = Oracle(lambda seen: np.asarray(seen).reshape(-1, 1, 3), ROVER, search, shape, 8, GoalCost("l1"))
+    decision = oracle.decide(Situation(np.zeros((1, 1)), goal, 0, lambda b: World()))
+    driven = shape.driven(search.asked[0], 8, 8)
+    torch.testing.assert_close(search.costs[0], (driven.sum(1) - torch.tensor([0.8, 0.4, 0.1])).abs().mean(-1))
+    assert (driven[..., 2] != 0).all()  # no wheeled robot gets aside without a turn
+    np.testing.assert_allclose(decision.actions[0], shape.spread(search.asked[0, :1], 8)[0].numpy(), atol=1e-6)
