@@ -25,7 +25,7 @@ def positive_int(text: str) -> int:
 
 
 def out_folder(text: str) -> Path:
-    """An argparse type: a folder that can be written to, said before anything is measured for it."""
+    """An argparse type: a folder, or where one can be made, said before anything is measured for it."""
     path = Path(text)
     for place in (path, *path.parents):
         if place.exists() and not place.is_dir():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -35,7 +35,7 @@ def images_of(value: Any, name: str, camera: str | None = None) -> Tensor:
 def numbers_of(value: Any, name: str, shape: tuple[int, int], robot: str) -> Tensor:
     """What a user passed for each of B episodes (B, width), or for the only one (width,), as a tensor (B, width)."""
     try:
-        vector = torch.as_tensor(np.asarray(value, dtype=np.float32))
+        vector = value.detach().cpu().float() if isinstance(value, Tensor) else torch.as_tensor(np.asarray(value, dtype=np.float32))
     except (TypeError, ValueError):
         raise InputError(f"{name} of {robot} holds {shape[1]} numbers for each of {shape[0]} observations, found "
                          f"{type(value).__name__}.") from None
@@ -72,16 +72,29 @@ def seed_of(value: Any) -> int:
     return int(value)
 
 
-def device_of(name: str) -> torch.device:
-    """A device of this machine, by torch's name."""
+def device_of(name: str, hold: bool = True) -> torch.device:
+    """A device by torch's name, which can `hold` a tensor here unless that is not to be tried."""
     try:
-        one = torch.zeros(1, device=name)
-        one.item()
-        return one.device
-    except (RuntimeError, AssertionError, ImportError, TypeError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"this machine has no device '{name}' that torch can use ({reason}): give 'cpu', or install the build of torch "
-                         "for it.") from None
+        device = torch.device(name)
+        if hold:
+            torch.zeros(1, device=device).item()
+    except (RuntimeError, AssertionError, ImportError, TypeError):
+        raise InputError(f"this machine and this torch ({torch.__version__}) have no device {name!r} that holds a tensor: give another, "
+                         "such as 'cpu'.") from None
+    return device
+
+
+def stride_of(value: Any) -> int:
+    """How many of a robot's steps a search's one stands for."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
+        raise InputError(f"a planner's stride is a whole number from 1 on, found {value!r}.")
+    return int(value)
+
+
+def state_of(obs: Any) -> Any:
+    """The robot's state in an observation, or in the last of a list of them; None where there is none."""
+    latest = obs[-1] if isinstance(obs, Sequence) and len(obs) else obs
+    return latest.get("proprio") if isinstance(latest, Mapping) else None
 
 
 def several(goal: Any) -> list[Any]:

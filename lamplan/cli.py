@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import signal
 import sys
@@ -27,6 +28,7 @@ from lamplan.robot import robot_folder
 if TYPE_CHECKING:
     from lamplan.train.loop import Budget
 
+
 def main(arguments: list[str] | None = None) -> int:
     """Runs one command. Status 0 when it did what was asked, 2 when the input or a path was at fault, which one sentence tells, 130 when
     Ctrl-C ended it."""
@@ -38,7 +40,12 @@ def main(arguments: list[str] | None = None) -> int:
     except LamplanError as error:
         print(f"lamplan {options.command}: {error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:  # whoever read what was printed has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
     except OSError as error:
+        if error.filename is None and error.errno != errno.ENOSPC:
+            raise
         print(f"lamplan {options.command}: {error.filename or 'a file'} cannot be read or written ({error.strerror or error}): give "
               "another path, or make room and rights for this one.", file=sys.stderr)
         return 2
@@ -244,7 +251,7 @@ def _plan(options: argparse.Namespace) -> None:
 def _device(options: argparse.Namespace) -> str:
     name = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
     # Of several processes each has a device of its own, and would only take memory from this one.
-    return name if "LOCAL_RANK" in os.environ else str(device_of(name))
+    return str(device_of(name, hold="LOCAL_RANK" not in os.environ))
 
 
 if __name__ == "__main__":

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -21,17 +22,20 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 
 def try_folder(folder: Path) -> None:
-    """Raises OSError where a folder cannot be made, to be told before the work whose results go there. Leaves no new one behind."""
-    made = [path for path in (folder, *folder.parents) if not path.exists()]
-    folder.mkdir(parents=True, exist_ok=True)
-    with suppress(OSError):  # somebody may use it by now
-        for path in made:
-            path.rmdir()
+    """Raises OSError where nothing can be made in a folder, or in the last one on the way to it that there is: to be told before the work
+    whose results go there. It leaves nothing behind, and several processes may try at once."""
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    try:
+        os.rmdir(tempfile.mkdtemp(dir=there))
+    except OSError as error:
+        raise type(error)(error.errno, error.strerror, str(folder)) from None
 
 
 def bytes_under(path: Path) -> int:
-    """Length of a file, or of all files in a folder together."""
-    return sum(map(file_bytes, filter(Path.is_file, path.rglob("*")))) if path.is_dir() else file_bytes(path)
+    """Length of a file, or of all files in a folder together, without those that systems hide in folders that somebody looked at."""
+    if not path.is_dir():
+        return file_bytes(path)
+    return sum(file_bytes(file) for file in path.rglob("*") if file.is_file() and not file.name.startswith("."))
 
 
 def file_bytes(path: Path) -> int:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lamplan.models.prepared import Prepared, may_prepare
 
-KEPT = 8  # graphs, each with memory of its own
+KEPT = 12  # graphs, each with memory of its own: three of every length of history that a `Planner.warmup` sees
 
 
 class Graphs:

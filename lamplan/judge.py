@@ -14,8 +14,8 @@ from lamplan.pace import Deadline
 from lamplan.rollout import Dynamics, Past, costs_of
 
 Constraint = Callable[[Tensor], Tensor]
-"""A user's cost (B, N) on candidates, added to their distance to the goal: on the actions (B, N, H, A) that the robot would be told, as
-many as a plan has of them."""
+"""A user's cost (B, N) on candidates, added to their distance to the goal: on the actions (B, N, H, A) that the robot would be told, those
+after an action that is running."""
 FeatureCost = Callable[[Tensor], Tensor]
 """A user's cost (b, n) on what candidates would see, the imagined frames (b, n, H, P, D) of some of them, added likewise."""
 

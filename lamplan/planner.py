@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,7 +16,18 @@ import torch
 from torch import Tensor
 
 from lamplan.allocator import keep_freed_memory
-from lamplan.asked import answered, deadline_of, device_of, images_of, is_encoded, numbers_of, seed_of, several
+from lamplan.asked import (
+    answered,
+    deadline_of,
+    device_of,
+    images_of,
+    is_encoded,
+    numbers_of,
+    seed_of,
+    several,
+    state_of,
+    stride_of,
+)
 from lamplan.controllers import load_controller, load_regression
 from lamplan.costs import AnyOf, GoalCost, Goals
 from lamplan.errors import InputError
@@ -43,16 +54,17 @@ a word is said."""
 class Plan:
     """What a planner found. Without a batch dimension when the observation had none.
 
-    actions ([B,] H, A) in the robot's units; cost ([B]) distance of the imagined outcome from the goal (and a user's own costs);
-    start_cost ([B]) the distance before moving; cost_curve (iterations[, B]) the best candidate's, infinite where none had a cost;
-    predicted ([B,] H / stride, P, D) features of the imagined frames, before them what will be seen at the end of a running action;
-    limit_active ([B]) whether a limit of the robot's holds an action back; timings in seconds. Of a `LatentPlanner`, costs and frames are
-    those of the latents that it found. late_s: seconds between the deadline and the plan, 0 where it was kept or there was none.
+    actions ([B,] H, A) in the robot's units; cost ([B]) distance of the imagined outcome from the goal, with a user's own costs, end_cost
+    ([B]) without them, start_cost ([B]) the distance before moving; cost_curve (iterations[, B]) the best candidate's, infinite where none
+    had a cost; predicted ([B,] H / stride, P, D) features of the imagined frames, before them what will be seen at the end of a running
+    action; limit_active ([B]) whether a limit of the robot's holds an action back; timings in seconds. Of a `LatentPlanner`, costs and
+    frames are those of the latents that it found. late_s: seconds between the deadline and the plan, 0 where it was kept or there was none.
     """
 
     actions: np.ndarray
     cost: np.ndarray
     start_cost: np.ndarray
+    end_cost: np.ndarray
     cost_curve: np.ndarray
     predicted: np.ndarray
     limit_active: np.ndarray
@@ -64,7 +76,8 @@ class Plan:
         first = self.actions.reshape(-1, *self.actions.shape[-2:])[0, 0]
         action = ", ".join(f"{name} {value:+.3f}" for name, value in zip(self.names, first, strict=True))
         said = ", at a limit" if np.any(self.limit_active) else ""
-        said += ", no better than standing still" if np.any(self.cost >= self.start_cost) else ""
+        worse, episodes = int(np.sum(self.end_cost >= self.start_cost)), np.size(self.cost)
+        said += ", no better than standing still" + (f" in {worse} of {episodes}" if episodes > 1 else "") if worse else ""
         late = f", {self.late_s:.3f} s late" if self.late_s else ""
         return (f"Plan({self.actions.shape[-2]} steps, first: {action}; cost {np.mean(self.start_cost):.4f} -> {np.mean(self.cost):.4f}"
                 f"{said}; {sum(self.timings.values()):.2f} s{late})")
@@ -90,13 +103,12 @@ class Planner:
         self.dynamics, self.robot, self.seed = dynamics, robot, seed_of(seed)
         named = chosen(search, cost)
         self.search, self.cost = named.search, named.cost
-        self.warm_start, self.proposals, self.stride = warm_start, proposals, stride
-        if not isinstance(stride, int) or stride < 1 or (stride > 1 and robot.change is not None):
-            raise InputError(f"a planner's stride is a whole number from 1 on, and 1 for a robot whose change of action is limited; found "
-                             f"{stride!r}.")
+        self.warm_start, self.proposals, self.stride = warm_start, proposals, stride_of(stride)
+        if stride > 1 and robot.change is not None:
+            raise InputError(f"a planner's stride is 1 for a robot whose change of action is limited, found {stride}.")
         if warm_start and (stride > 1 or self.search.horizon < 2):
             raise InputError("a warm start begins at the previous plan without its first step: it needs a stride of 1 and a search over "
-                             f"two steps or more, found a stride of {stride} and {self.search.horizon}.")
+                             f"two steps or more, such as 'paper'; found a stride of {stride} and {self.search.horizon}.")
         self.searched = robot.over(stride)
         self._previous: Tensor | None = None
         self._pace, self._may_prepare = Pace(), Prepared.NOTHING
@@ -152,14 +164,17 @@ class Planner:
         """
         deadline_s = deadline_of(deadline_s)
         image = np.zeros((256, 256, 3), np.uint8) if image is None else images_of(image, "image", self.robot.camera).cpu().numpy()
-        still = np.zeros((*image.shape[:-3], self.robot.action_dim), np.float32)
+        still = np.broadcast_to(self.robot.clip(np.zeros(self.robot.action_dim)), (*image.shape[:-3], self.robot.action_dim))
         held, warm_start = self._previous, self.warm_start
 
         def see(may_prepare: Prepared, pace: Callable[[], Pace]) -> list[Plan]:
             self._may_prepare, found = may_prepare, []
-            for seen, running in [*((n, None) for n in range(1, plans + 1)), (plans, still)]:
+            for seen in range(1, plans + 1):
                 self._pace = pace()
-                found.append(self.plan([image] * seen, image, deadline_s=deadline_s, running=running))
+                found.append(self.plan([image] * seen, image, deadline_s=deadline_s))
+            self._pace = pace()
+            with suppress(InputError):  # of a model that has no position for one frame more, whose plans cannot do this either
+                self.plan([image] * plans, image, deadline_s=deadline_s, running=still)
             return found
 
         self.warm_start = False
@@ -183,9 +198,10 @@ class Planner:
         """Plans from what the robot sees now towards a goal image.
 
         obs: a uint8 image (H, W, 3), a batch (B, H, W, 3), a list of such images or batches, oldest first (a short history),
-        or a dict that has one of these under the robot's camera name; with the robot's state under `proprio` (([B,] S), as in
-        `RobotSpec`), the hand also stays in the robot's workspace. goal: an image, a batch, or encoded features ([B,] P, D); a list
-        of these is a sequence of sub-goals, `AnyOf` a choice. `constraint` and `feature_cost` add to the cost of candidates.
+        or a dict that has one of these under the robot's camera name, or a list of such dicts; with the robot's state under `proprio`
+        (([B,] S), as in `RobotSpec`; of a list the last counts), the hand also stays in the robot's workspace. goal: an image, a batch, or
+        encoded features ([B,] P, D); a list of these is a sequence of sub-goals, `AnyOf` a choice. `constraint` and `feature_cost` add to
+        the cost of candidates.
         `previous` ([B,] A) is the action before, for robots that limit its change (at rest otherwise). `running` ([B,] A) is an action
         that is just being executed: what will be seen at its end is imagined, the search begins there, and the plan has it as one
         action more, its first; `actions[1]` is the one to go on with.
@@ -235,9 +251,10 @@ class Planner:
         self._previous = found.actions
         pick: Any = 0 if single else slice(None)
         start_cost = self.cost.now(now.present, goals, self.search.horizon)
+        end_cost = self.cost(predicted[:, None, -self.search.horizon :], goals)[:, 0]
         plan = Plan(
             actions=actions[pick], cost=found.cost.cpu().numpy()[pick], start_cost=start_cost.cpu().numpy()[pick],
-            cost_curve=found.curve[:, pick].cpu().numpy(), predicted=predicted.cpu().numpy()[pick],
+            end_cost=end_cost.cpu().numpy()[pick], cost_curve=found.curve[:, pick].cpu().numpy(), predicted=predicted.cpu().numpy()[pick],
             limit_active=held_back.cpu().numpy()[pick],
             timings={"encode_s": encoded - begun, "search_s": searched - encoded, "finish_s": time.perf_counter() - searched},
             names=self.robot.names, late_s=deadline.late_s)
@@ -266,7 +283,7 @@ class Planner:
 
     def _limits(self, robot: RobotSpec, obs: Any, previous: Any, running: Tensor | None, frames: Tensor) -> Limits:
         """A robot's limits from where it is, or from where it will be after the running action."""
-        state = obs.get("proprio") if isinstance(obs, Mapping) else None
+        state = state_of(obs)
         position = None if state is None else self._vector(state, self.robot.state_dim, "proprio", frames)[:, :3]
         if running is not None:
             return Limits(robot, position if position is None else position + running[:, :3], running, frames.device)

@@ -204,7 +204,9 @@ def _from_table(table: dict[str, Any]) -> RobotSpec:
     std = _vector(prior, "prior", "std", names, "finite numbers of at least 0", lambda value: 0 <= value < math.inf)
     if not std.any():
         raise ValueError("'std' in [prior] is 0 on every axis, so that nothing would be searched; give those that may move a spread.")
-    change = None if "change" not in action else _vector(action, "action", "change", names, "positive numbers", lambda value: value > 0)
+    change = None
+    if "change" in action:
+        change = _vector(action, "action", "change", names, "positive numbers", lambda value: 0 < value < math.inf)
     if box is not None and kind != "arm":
         raise ValueError(f"[workspace] is for arms, found one of a robot of kind '{kind}'; take it out.")
     corners = (None, None) if box is None else _limits(box, "workspace", ("x", "y", "z"))
@@ -236,9 +238,8 @@ def _check_known(table: dict[str, Any]) -> None:
     for place, part, known in (("", table, ENTRIES), *((f" in [{name}]", table.get(name, {}), keys) for name, keys in TABLES.items())):
         for key in part:
             if key not in known:
-                nearest, = get_close_matches(key, known, n=1, cutoff=0)
-                raise ValueError(f"the entry '{key}'{place} is not known, the nearest that is known is '{nearest}' of {', '.join(known)}: "
-                                 "rename it or take it out.")
+                meant = "".join(f", perhaps '{near}' is meant" for near in get_close_matches(key, known, n=1))
+                raise ValueError(f"the entry '{key}'{place} is not one of {', '.join(known)}{meant}: rename it or take it out.")
 
 
 def _is_number(value: Any) -> bool:

@@ -83,7 +83,8 @@ def refused(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> None:
 def test_a_device_that_is_not_there(device: str, command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data = tiny.videos(tmp_path / "videos", count=1)
     given = ["--data", data] if command == "pretrain" else [tmp_path / "log.hdf5", "--robot", "controllers/rover"]
-    fails(capsys, [command, *given, "--out", tmp_path / "out", "--device", device], f"--device is '{device}', which", "give cpu, ")
+    arguments = [command, *given, "--out", tmp_path / "out", "--device", device]
+    fails(capsys, arguments, f"no device '{device}' that holds a tensor", "such as 'cpu'")
     assert not (tmp_path / "out").exists()
 
 

@@ -388,6 +388,37 @@ def test_the_hand_stays_in_its_workspace() -> None:
         Planner(HandWorld(), PANDA).plan(obs | {"proprio": np.zeros(3)}, image(1, 1, 1))
 
 
+def test_the_hand_stays_in_its_workspace_after_a_history_of_observations() -> None:
+    obs = {"exterior_image": image(100, 100, 100), "proprio": np.array([0.5, 0.0, 0.39, 0.0, 0.0, 0.0, 0.0])}
+    lower = {"exterior_image": image(100, 100, 90), "proprio": np.array([0.5, 0.0, 0.30, 0.0, 0.0, 0.0, 0.0])}
+    plan = Planner(HandWorld(), PANDA, CEM(100, 5, 10, 2)).plan([lower, obs], image(100, 100, 140))
+    assert plan.actions[:, 2].sum() == pytest.approx(0.01, abs=2e-3) and plan.limit_active
+
+
+def test_a_warm_up_is_for_every_robot_that_can_plan() -> None:
+    forwards = replace(ROBOT, low=np.array([0.02, *ROBOT.low[1:]]))  # it cannot stand still
+
+    class ShortWorld(PointWorld):
+        def after(self, past: Past, action: Tensor) -> Past:
+            raise InputError("no position for one frame more")
+
+    for world in (PointWorld(), ShortWorld()):
+        Planner(world, forwards, CEM(4, 1, 2, 1)).warmup(deadline_s=1.0)
+
+
+def test_a_plan_is_compared_with_standing_still_without_a_users_costs() -> None:
+    plan = planner().plan(image(100, 100, 100), image(150, 100, 100), constraint=lambda actions: torch.ones(actions.shape[:2]))
+    assert plan.cost > 1.0 > plan.start_cost > plan.end_cost and "no better" not in str(plan)
+    pair = planner().plan(np.stack([image(100, 100, 100), image(9, 9, 9)]), np.stack([image(150, 100, 100), image(9, 9, 9)]))
+    assert "no better than standing still in 1 of 2" in str(pair)
+
+
+def test_numbers_may_be_numpys_or_tensors() -> None:
+    arm = Planner(HandWorld(), PANDA, CEM(50, 3, 5, 1), stride=np.int64(3))  # type: ignore[arg-type]
+    obs = {"exterior_image": image(100, 100, 100), "proprio": torch.tensor([0.5, 0.0, 0.39, 0, 0, 0, 0], dtype=torch.bfloat16)}
+    assert arm.plan(obs, image(100, 100, 140), seed=np.int32(3)).actions.shape == (3, 7)
+
+
 def test_planning_the_next_action_while_the_present_one_runs() -> None:
     """The pattern of the README."""
     place, goal = np.array([100.0, 100.0, 100.0]), image(180, 100, 100)
