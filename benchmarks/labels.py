@@ -40,6 +40,7 @@ from lamplan.train.verdict import by_episode, whole_plans
 
 MOTIONS = {"controller": "proposed", "regression": "goal regression", "mean": "mean motion", "zero": "zero action"}
 FRAMES = ("controller", "inferred", "zero", "copy")
+METRIC = "Euclidean motion error"  # not `delta_xyz`, with which arms' plans are measured: that is the sum over the axes
 FEWEST = 2  # one to learn from, one to say when to stop
 
 
@@ -120,8 +121,7 @@ def measure(lam: LatentActionModel, pairs: InferredPairs, goals: MotionPairs, pa
                    optimiser=recipe.optimiser, execution=recipe.execution)
     motions = {name: errors.plan[row] for name, row in MOTIONS.items()}
     motions["from_nothing"] = errors_of(blank, whole_plans(pairs.of(parts.test)))[:, spec.position].norm(dim=1).cpu().numpy()
-    metric = "delta_xyz" if spec.kind == "arm" else "delta_xy"
-    return ({(name, metric, "m"): by_episode(values, errors.plan_episode) for name, values in motions.items()}
+    return ({(name, METRIC, "m"): by_episode(values, errors.plan_episode) for name, values in motions.items()}
             | {(name, "next frame", "L1"): by_episode(errors.step[name], errors.step_episode) for name in FRAMES})
 
 

@@ -41,6 +41,7 @@ from lamplan.search import CEM
 from lamplan.train.flops import matrix_rate, operations
 from lamplan.train.timing import Seconds, timed
 from lamplan.views import Views
+from lamplan.weights import module_fingerprint
 
 # ViT-L everywhere, 256 tokens, two frames of context: the sizes of the paper. Its weights are not public, so these are random.
 PAPER = LAMConfig(
@@ -106,7 +107,9 @@ def main(argv: list[str] | None = None) -> None:
     if "deadline" in parts:
         deadline(dynamics, robot, search, args.deadline, args.deadline_plans, run)
     if "soak" in parts:
-        soak(guided(dynamics, robot), picture(dynamics.lam, 2, args.seed), args.soak, run)
+        networks = [part for part in (dynamics.lam, dynamics.controller, dynamics.regression) if part is not None]
+        made_with = {"compiled": str(args.compile), "robot": robot.name, "weights": module_fingerprint(*networks)}
+        soak(guided(dynamics, robot), picture(dynamics.lam, 2, args.seed), args.soak, run, made_with)
     run.finish()
 
 

@@ -36,10 +36,11 @@ or any log of your own robot that `lamplan fit` reads"""
 
 def as_recon_searches(robot: RobotSpec) -> RobotSpec:
     """The rover with the protocol's beginning of the search (paper section 6.2): 0.875 ± 0.075 waypoints of 0.25 m forward and
-    ± 0.4 sideways at each step, ± 0.1 pi of turn at the last. The protocol has no limits: three of these spreads are left free."""
+    ± 0.4 sideways at each step, ± 0.1 pi of turn at the last. The protocol has no limits: three of these spreads are left free, and what
+    may change from one step to the next is."""
     mean, std = np.array([0.875, 0.0, 0.0]) * WAYPOINT_M, np.array([0.075 * WAYPOINT_M, 0.4 * WAYPOINT_M, 0.1 * np.pi])
     low, high = np.minimum(robot.low, mean - 3 * std), np.maximum(robot.high, mean + 3 * std)
-    return replace(robot, prior_mean=mean, prior_std=std, low=low, high=high)
+    return replace(robot, prior_mean=mean, prior_std=std, low=low, high=high, change=None)
 
 
 PROTOCOL = Protocol(

@@ -68,7 +68,7 @@ class Recorder:
 
     @property
     def env(self) -> Any:
-        """The one simulator behind all windows, made when first needed: cached windows need none."""
+        """The one simulator behind all windows, made when first needed."""
         if self._env is None:
             self._env = self._make()
         return self._env
@@ -78,6 +78,11 @@ class Recorder:
         rows = [self._window(seed + i) for i in tqdm(range(episodes), desc="record held-out windows", unit="episode")]
         frames, states = (np.stack(column) for column in zip(*rows, strict=True))
         return Windows(frames, states, np.arange(seed, seed + episodes))
+
+    def begins(self, windows: Windows) -> bool:
+        """Whether the first window begins with the picture that this simulator shows there: as large, and of the same camera."""
+        observation, _ = self._begin(self.env, int(windows.seeds[0]), self.horizon)
+        return np.array_equal(observation[self.camera], windows.frames[0, 0])
 
     def at_start(self, windows: Windows, index: int) -> Any:
         """The simulator in the state in which window `index` begins."""
@@ -102,11 +107,12 @@ class Recorder:
 
 
 def cached(path: Path, recorder: Recorder, episodes: int, seed: int) -> Windows:
-    """The windows in `path`, recorded first if the file does not hold just these; every row of a table plans from the same."""
+    """The windows in `path`, recorded first if the file does not hold just these; every row of a table plans from the same. The file says
+    nothing of camera and simulator: the beginning of its first window is played again, and has to look the same."""
     if path.exists():
         with np.load(path) as file:
             windows = Windows(**{field.name: file[field.name] for field in fields(Windows)})
-        if windows.states.shape[:2] == (episodes, recorder.horizon + 1) and windows.seeds[0] == seed:
+        if windows.states.shape[:2] == (episodes, recorder.horizon + 1) and windows.seeds[0] == seed and recorder.begins(windows):
             return windows
     windows = recorder.record(episodes, seed)
     path.parent.mkdir(parents=True, exist_ok=True)

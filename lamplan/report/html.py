@@ -49,7 +49,7 @@ def write_page(path: Path, title: str, body: Sequence[str]) -> Path:
 def _run(run: Results) -> str:
     parts = [f"<h2>{escape(run.benchmark)}</h2>", f"<pre>{escape(run.command)}</pre>",
              f"<p>Commit <code>{escape(run.commit)}</code>, device {escape(run.device)}, seed {run.seed}. "
-             "Means with bootstrap 95 % intervals over n episodes.</p>"]
+             "Means of n samples with bootstrap 95 % intervals.</p>"]
     if run.budget:
         stated = "; ".join(f"{key}: {value}" for key, value in run.budget.items())
         parts.append(f"<p>Budget: {escape(stated)}.</p>")

@@ -30,7 +30,9 @@ def bar_chart(rows: list[Row], path: Path) -> Path:
         if row.name == "zero":
             axes.axvline(row.value, color="#444444", lw=0.8, ls=":")
     axes.set_yticks(places, [row.name for row in rows])
-    axes.set_xlabel(f"{rows[0].metric} ({rows[0].unit}), mean and 95 % interval, n = {max(row.n for row in rows)}")
+    least, most = min(row.n for row in rows), max(row.n for row in rows)
+    counts = str(most) if least == most else f"{least} to {most}"
+    axes.set_xlabel(f"{rows[0].metric} ({rows[0].unit}), mean and 95 % interval, n = {counts}")
     axes.set_title(rows[0].task, loc="left", fontsize=10)
     axes.spines[["top", "right"]].set_visible(False)
     return save_figure(figure, path)

@@ -23,7 +23,7 @@ FILE_NAME = "results.json"
 
 @dataclass(frozen=True)
 class Row:
-    """One measured mean over `n` episodes with its bootstrap 95 % interval, in `unit`."""
+    """One measured mean over `n` samples, which are episodes, windows of them or repeats, with its bootstrap 95 % interval, in `unit`."""
 
     name: str
     task: str
@@ -71,7 +71,7 @@ class Results:
         return cls(benchmark, command, current_commit(), device, seed, dict(budget))
 
     def add(self, name: str, task: str, metric: str, unit: str, values: np.ndarray, groups: np.ndarray | None = None) -> Row:
-        """Appends the row of values (n,), one per episode, shares as 0 and 1; `groups` as in `bootstrap_mean`."""
+        """Appends the row of values (n,), one per sample, shares as 0 and 1; `groups` as in `bootstrap_mean`."""
         values = np.asarray(values, dtype=np.float64)
         row = Row(name, task, metric, unit, *bootstrap_mean(values, self.seed, groups=groups), n=len(values))
         self.rows.append(row)

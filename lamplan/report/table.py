@@ -11,7 +11,7 @@ def cell(row: Row) -> str:
 
 
 def task_grid(results: Results, task: str) -> tuple[list[str], list[list[str]]]:
-    """Header and body of one task: a line for each name, a column for each metric; `n` is the number of episodes."""
+    """Header and body of one task: a line for each name, a column for each metric; `n` is the number of samples."""
     rows = [row for row in results.rows if row.task == task]
     metrics = list(dict.fromkeys((row.metric, row.unit) for row in rows))
     found = {(row.name, row.metric): row for row in rows}

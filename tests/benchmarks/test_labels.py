@@ -44,13 +44,14 @@ def test_the_benchmark_measures_every_row_and_goes_on_where_it_was_stopped(tmp_p
                "--batch", "8", "--device", "cpu", "--out", str(tmp_path / "out")]
     labels.main(command)
     results = Results.read(tmp_path / "out")
-    errors = {row.name: row for row in results.find("labels", "delta_xy")}
+    errors = {row.name: row for row in results.find("labels", labels.METRIC)}
+    assert not {row.metric for row in results.rows} & {"delta_xyz", "delta_xy"}  # which are sums over the axes elsewhere
     assert set(errors) == {f"{name} {size}" for name in (*labels.MOTIONS, "from_nothing") for size in (2, 11)}
     assert all(row.n == 1 and np.isfinite(row.value) for row in results.rows)  # of twelve episodes one is measured on
     assert errors["zero 2"].value == errors["zero 11"].value and errors["mean 2"].value != errors["mean 11"].value
     assert errors["regression 2"].value != errors["from_nothing 2"].value
     assert {row.name for row in results.find("labels", "next frame")} == {f"{name} {size}" for name in labels.FRAMES for size in (2, 11)}
-    assert (tmp_path / "out" / "plots" / "delta_xy-by-episodes.png").stat().st_size > 1000
+    assert (tmp_path / "out" / "plots" / "Euclidean_motion_error-by-episodes.png").stat().st_size > 1000
     state = tmp_path / "out" / "fits" / "11-1" / "from-nothing" / "state"
     before = {path: path.stat().st_mtime for path in state.rglob("*")}
     labels.main(command)

@@ -118,6 +118,8 @@ def test_the_published_index_names_the_windows(tmp_path: Path, form: str, protoc
     mine = reader(ROVER, ("rgb_left",), horizon=8)
     windows = mine.chosen(indexed(gather([tmp_path / "log"], held_out=False), places, path), seed=0)
     np.testing.assert_allclose(windows.states, [synthetic.rover_states()[start : start + 9] for start in (5, 21)], rtol=1e-6)
+    again = mine.chosen(indexed(gather([tmp_path / "log"], held_out=False), [*places, ("second", 9)], path), seed=0)
+    assert again.episodes.tolist() == [0, 1, 0]
 
 
 class Runs:

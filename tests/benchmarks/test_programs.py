@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import budget, labels, latency, manipulation, navigation
+from benchmarks import budget, demo, labels, latency, manipulation, navigation
 from benchmarks.contenders import Sources
 from benchmarks.options import benchmark_parser
 from lamplan.errors import InputError
@@ -79,6 +79,15 @@ def test_the_budget_curve(tmp_path: Path) -> None:
     alone = {"zero", "proposal", "regression"}
     assert ways == alone | {f"{way} {size}" for way in budget.WAYS if way not in alone for size in ("8x1", "16x2")}
     assert (out / "plots" / "budget.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(("argv", "said"), [
+    ([], "make demo"), (["--out", "runs/demo"], "make demo"),
+    (["--out", "a b", "--checkpoint", "mine"], "python -m benchmarks.demo --out 'a b' --checkpoint mine"),
+])
+def test_the_demo_says_how_it_is_made_again(tmp_path: Path, argv: list[str], said: str) -> None:
+    assert demo.command(argv) == said
+    assert demo.begin("demo (Panda)", tmp_path, demo.command(argv)).results.command == said
 
 
 def test_latency(tmp_path: Path) -> None:

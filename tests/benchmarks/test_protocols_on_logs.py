@@ -2,6 +2,7 @@
 
 import json
 import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -84,6 +85,11 @@ def test_the_searches_are_the_published_ones() -> None:
     assert (droid.PROTOCOL.episodes, recon.PROTOCOL.episodes) == (64, 100)
 
 
+def test_the_published_searches_have_no_limit_to_what_changes_from_step_to_step() -> None:
+    assert droid.as_droid_searches(replace(PANDA, change=np.full(7, 0.01))).change is None
+    assert recon.as_recon_searches(replace(ROVER, change=np.array([0.05, 0.02, 0.1]))).change is None
+
+
 def test_the_action_score() -> None:
     assert [action_score(error) for error in (0.0, 0.0398, 0.1, 0.4)] == pytest.approx([80.0, 48.16, 0.0, 0.0])
     row = Results("droid", "", "", "", 0).add("lam", "droid", "delta_xyz", "m", RNG(0).uniform(0.02, 0.08, 20))
@@ -136,6 +142,9 @@ def test_recon_from_end_to_end(tmp_path: Path) -> None:
     assert rows["arc", "zero", "RPE"].value == pytest.approx(np.mean(rpe))
     assert rows["arc", "zero", "ATE_waypoints"].value == pytest.approx(4 * np.mean(ate))
     assert rows["arc", "lam", "ATE"].n == 3
+    # The three windows are of one drive and drawn together: of one there is nothing to draw from.
+    assert rows["arc", "zero", "ATE"].ci_low == rows["arc", "zero", "ATE"].ci_high == pytest.approx(np.mean(ate))
+    assert "3 of 8 steps at 4 Hz, out of 1 episodes" in results.budget["windows"]
     nwm = {quote.metric: quote.value for quote in results.quoted if quote.name == "NWM"}
     assert nwm == {"ATE": pytest.approx(0.2825), "RPE": pytest.approx(0.0875), "ATE_waypoints": 1.13, "RPE_waypoints": 0.35}
 

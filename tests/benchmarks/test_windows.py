@@ -1,6 +1,8 @@
 """Held-out windows: recorded once, the same for all rows, and played again for the oracle."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,7 +10,7 @@ import pytest
 from benchmarks.open_loop import decide_all
 from benchmarks.oracle import Oracle
 from benchmarks.policies import Constant
-from benchmarks.windows import Recorder, Windows, cached, play
+from benchmarks.windows import LONGEST_WARM_UP, Recorder, Windows, cached, play
 from lamplan.errors import DataError
 from lamplan.search import CEM
 from tests.benchmarks.fakes import PANDA, PointWorld, encode
@@ -20,14 +22,36 @@ def recorder() -> Recorder:
     return Recorder(PointWorld, play, PANDA.camera, horizon=3)
 
 
-def forbidden() -> PointWorld:
-    raise AssertionError("cached windows need no simulator")
+class Unmoved(PointWorld):
+    """For windows that are not to be recorded: only the way to the start of the first is played."""
+
+    steps_left = LONGEST_WARM_UP
+
+    def step(self, action: np.ndarray) -> tuple[dict[str, np.ndarray], float, bool, bool, dict[str, Any]]:
+        assert self.steps_left > 0, "cached windows are not recorded again"
+        self.steps_left -= 1
+        return super().step(action)
+
+
+class Larger(PointWorld):
+    """The same point in pictures of twice the size."""
+
+    def render_observation(self) -> dict[str, np.ndarray]:
+        return {name: value.repeat(2, 0).repeat(2, 1) if value.ndim == 3 else value for name, value in super().render_observation().items()}
+
+
+class SecondCamera(PointWorld):
+    """A second picture of the same size, from elsewhere."""
+
+    def render_observation(self) -> dict[str, np.ndarray]:
+        seen = super().render_observation()
+        return seen | {"wrist_image": 255 - seen["exterior_image"]}
 
 
 def test_windows_are_recorded_once(tmp_path: Path) -> None:
     path = tmp_path / "windows" / "arm.npz"
     first = cached(path, recorder(), 4, SEED)
-    again = cached(path, Recorder(forbidden, play, PANDA.camera, 3), 4, SEED)
+    again = cached(path, Recorder(Unmoved, play, PANDA.camera, 3), 4, SEED)
     assert first.frames.shape == (4, 4, 4, 4, 3) and first.states.shape == (4, 4, 7) and first.seeds.tolist() == list(range(SEED, SEED + 4))
     np.testing.assert_array_equal(first.frames, again.frames)
     np.testing.assert_array_equal(first.states, again.states)
@@ -40,6 +64,14 @@ def test_windows_of_another_run_are_not_taken(tmp_path: Path, episodes: int, see
     cached(path, recorder(), 4, SEED)
     windows = cached(path, recorder(), episodes, seed)
     assert len(windows) == episodes and windows.seeds[0] == seed
+
+
+@pytest.mark.parametrize(("world", "camera"), [(Larger, PANDA.camera), (SecondCamera, "wrist_image")])
+def test_windows_of_other_pictures_are_not_taken(tmp_path: Path, world: Callable[[], PointWorld], camera: str) -> None:
+    path = tmp_path / "arm.npz"
+    cached(path, recorder(), 2, SEED)
+    windows = cached(path, Recorder(world, play, camera, 3), 2, SEED)
+    np.testing.assert_array_equal(windows.frames, Recorder(world, play, camera, 3).record(2, SEED).frames)
 
 
 def test_the_start_of_a_window_can_be_played_again() -> None:

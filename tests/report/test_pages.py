@@ -3,9 +3,10 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
-from lamplan.report import Results
+from lamplan.report import Results, plots
 from lamplan.report.html import write_report
 from lamplan.report.panels import nearest_frames, side_by_side
 from lamplan.report.plots import all_bar_charts, paths_from_above
@@ -20,6 +21,16 @@ def test_every_task_and_metric_gets_a_chart(tmp_path: Path) -> None:
     charts = all_bar_charts(results, tmp_path)
     assert [chart.name for chart in charts] == ["open_loop-delta_xyz.png", "reach-success.png"]
     assert all(Image.open(chart).size[0] > 100 for chart in charts)
+
+
+@pytest.mark.parametrize(("fewer", "said"), [(64, "n = 64"), (16, "n = 16 to 64")])
+def test_a_chart_says_how_many_samples_its_bars_have(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fewer: int, said: str) -> None:
+    results, drawn = Results("manipulation", "", "", "cpu", 0), []
+    for name, count in (("zero", 64), ("oracle", fewer)):
+        results.add(name, "open_loop", "delta_xyz", "m", np.ones(count))
+    monkeypatch.setattr(plots, "save_figure", lambda figure, path: drawn.append(figure) or path)
+    plots.bar_chart(results.rows, tmp_path / "a.png")
+    assert drawn[0].axes[0].get_xlabel().endswith(f"95 % interval, {said}")
 
 
 def test_paths_are_drawn(tmp_path: Path) -> None:
@@ -49,6 +60,7 @@ def test_page_holds_everything_and_escapes_what_it_shows(tmp_path: Path) -> None
     write_video(video, np.zeros((3, 32, 32, 3), np.uint8), 4.0)
     page = write_report([results], tmp_path / "report.html", all_bar_charts(results, tmp_path / "plots"), [video]).read_text()
     assert "<script>" not in page and "&lt;script&gt;" in page and "&lt;lam&gt;" in page and "300 &amp; 15" in page
+    assert "Means of n samples with bootstrap 95 % intervals." in page  # on logs a sample is a window, not an episode
     assert page.count("data:image/png;base64,") == 1 and page.count("data:video/mp4;base64,") == 1
     assert "http" not in page.replace("http-equiv", "")
     assert not list(tmp_path.glob("*.part"))

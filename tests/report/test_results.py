@@ -48,7 +48,7 @@ def test_windows_of_one_episode_are_drawn_together() -> None:
 
 @pytest.mark.parametrize("values", [np.zeros(0), np.array([1.0, np.nan]), np.zeros((2, 2))])
 def test_bootstrap_refuses_what_has_no_mean(values: np.ndarray) -> None:
-    with pytest.raises(InputError, match="one finite number per episode"):
+    with pytest.raises(InputError, match="one finite number per sample"):
         bootstrap_mean(values)
 
 
