@@ -17,6 +17,8 @@ from lamplan.logs import Episode, episodes_of, path_of
 from lamplan.robot import RobotSpec
 from lamplan.train.labelled import split
 
+BATCH = 64  # frames that are read and encoded together
+
 
 @dataclass(frozen=True)
 class EncodedEpisode:
@@ -53,7 +55,7 @@ def sample_clips(episodes: list[EncodedEpisode], batch: int, frames: int, rng: n
 
 @torch.inference_mode()
 def _encode(episode: Episode, robot: RobotSpec, lam: LatentActionModel, device: str) -> EncodedEpisode:
-    images = torch.from_numpy(episode.frames(robot.camera)).to(device)
-    features = torch.cat([lam.encode(part) for part in images.split(64)]).half()
+    parts = np.split(np.arange(len(episode)), range(BATCH, len(episode), BATCH))  # an hour's frames would fill the memory
+    features = torch.cat([lam.encode(torch.from_numpy(episode.frames(robot.camera, steps)).to(device)).half() for steps in parts])
     actions = torch.as_tensor(robot.differences(path_of(episode, robot)), dtype=torch.float32, device=device)
     return EncodedEpisode(features, actions)

@@ -15,7 +15,7 @@ from benchmarks.windows import Windows
 from lamplan.errors import DataError
 from lamplan.lam import resize
 from lamplan.logs import Episode, at_rate, open_log, path_of
-from lamplan.logs.rate import RATE_TOLERANCE
+from lamplan.logs.rate import RATE_TOLERANCE, same_rate, tolerance
 from lamplan.robot import RobotSpec
 from lamplan.train.labelled import split
 
@@ -45,6 +45,8 @@ class LogReader:
         """Every how many-th frame is a step: the smallest number that makes the log no faster than the robot, as published."""
         if self.robot.source == "commanded":
             at_rate(episode, self.robot)  # every n-th command is not what a robot is told for n steps
+            return 1
+        if same_rate(episode.rate_hz, self.robot.rate_hz, tolerance(episode)):
             return 1
         ratio = episode.rate_hz / self.robot.rate_hz
         if ratio < 1 - SLOWER:
@@ -86,9 +88,10 @@ class LogReader:
                             np.arange(seed, seed + count))
 
     def chosen(self, places: Sequence[tuple[Callable[[], Episode], int]], seed: int) -> LogWindows:
-        """The windows that begin at given steps of episodes; each must be there."""
-        return self._gather((self._at(number, *place) for number, place in enumerate(tqdm(places, desc="read windows", unit="window"))),
-                            np.arange(seed, seed + len(places)))
+        """The windows that begin at given steps of episodes, of which the same function opens the same; each must be there."""
+        numbers = {opened: number for number, opened in enumerate(dict.fromkeys(opened for opened, _ in places))}
+        rows = (self._at(numbers[opened], opened, start) for opened, start in tqdm(places, desc="read windows", unit="window"))
+        return self._gather(rows, np.arange(seed, seed + len(places)))
 
     def _random(self, episodes: Sequence[Callable[[], Episode]], seed: int) -> tuple[int, tuple[np.ndarray, np.ndarray, float]]:
         rng = np.random.default_rng(seed)

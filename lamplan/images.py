@@ -7,7 +7,7 @@ import struct
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from lamplan.errors import DataError
 
@@ -18,15 +18,17 @@ MODES = ("RGB", "RGBA", "L", "LA", "P", "1", "CMYK")
 
 
 def read_image(path: str | Path) -> np.ndarray:
-    """uint8 (H, W, 3) of a PNG, JPEG or any other still image that Pillow reads; DataError for one whose values are no colours or greys."""
+    """uint8 (H, W, 3) of a PNG, JPEG or any other still image that Pillow reads, upright as its EXIF says; DataError for one whose values
+    are no colours or greys."""
     try:
         with Image.open(path) as image:
             if image.mode not in MODES:
                 raise ValueError(f"its pixels are of kind {image.mode}")
-            return np.asarray(image.convert("RGB"))
+            # A phone writes how it was held beside the picture instead of turning it.
+            return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
     except FileNotFoundError:
         raise DataError(f"no image at {path}.") from None
-    except (UnidentifiedImageError, OSError, ValueError, Image.DecompressionBombError) as error:
+    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, struct.error, Image.DecompressionBombError) as error:
         raise DataError(f"{path} cannot be read as an image ({error}); give a PNG or JPEG of 8 bits a colour.") from None
 
 

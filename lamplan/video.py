@@ -60,8 +60,9 @@ def read_clip(path: str | Path | Video, fps: float = 4.0, size: int = 128, start
               frames: int | None = None) -> np.ndarray:
     """Images (T, size, size, 3) uint8 at times start_s, start_s + 1/fps, ... seconds after the video's first frame.
 
-    Each is the frame whose own time stamp lies nearest (the rate that a header claims is not believed), cut to the middle square and
-    averaged down to `size` pixels. `frames` ends the clip after that many images; it is shorter where the video ends first.
+    Each is the frame whose own time stamp lies nearest (the rate that a header claims is not believed), turned as the header says, cut to
+    the middle square and averaged down to `size` pixels. `frames` ends the clip after that many images; it is shorter where the video ends
+    first.
     Raises DataError when the file is missing, empty, damaged, without pictures or over before start_s.
     """
     video, start_s = path if isinstance(path, Video) else Video(Path(path)), start_s or 0.0
@@ -276,9 +277,10 @@ def _nearest(timed: Iterator[tuple[float, VideoFrame]], fps: float, start_s: flo
 
 
 def _square(frame: VideoFrame, size: int, scaler: VideoReformatter) -> np.ndarray:
-    """The middle square of a frame as RGB (size, size, 3) uint8, averaged over the area of each new pixel."""
+    """The middle square of a frame as RGB (size, size, 3) uint8, averaged over the area of each new pixel, turned as it is to be shown."""
     short = min(frame.width, frame.height)
     width, height = (max(size, round(side * size / short)) for side in (frame.width, frame.height))
     image = scaler.reformat(frame, width=width, height=height, format="rgb24", interpolation=Interpolation.AREA, threads=1).to_ndarray()
     top, left = (height - size) // 2, (width - size) // 2
-    return image[top : top + size, left : left + size]
+    # A phone that is held upright films lying down and notes in the header how far to turn: both count counterclockwise.
+    return np.ascontiguousarray(np.rot90(image[top : top + size, left : left + size], round(frame.rotation / 90)))

@@ -20,6 +20,16 @@ def test_any_still_image_becomes_rgb(tmp_path: Path) -> None:
     assert np.array_equal(read_image(tmp_path / "grey.png"), pixels[..., :1].repeat(3, axis=-1))
 
 
+def test_a_picture_stands_as_it_was_taken(tmp_path: Path) -> None:
+    pixels = np.zeros((16, 32, 3), np.uint8)
+    pixels[:8] = 255
+    exif = Image.Exif()
+    exif[0x0112] = 6  # "turn a quarter clockwise to show it"
+    Image.fromarray(pixels).save(tmp_path / "phone.jpg", exif=exif, quality=95)
+    found = read_image(tmp_path / "phone.jpg")
+    assert found.shape == (32, 16, 3) and found[:, 9:].min() > 200 and found[:, :7].max() < 50
+
+
 @pytest.mark.parametrize(("content", "sentence"), [(None, "no image at"), (b"", "cannot be read as an image"),
                                                    (b"not an image", "cannot be read as an image")])
 def test_what_is_no_image_gets_a_sentence(tmp_path: Path, content: bytes | None, sentence: str) -> None:

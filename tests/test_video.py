@@ -1,5 +1,8 @@
 """Reading and writing clips: true times, whole frames, sentences for broken files."""
 
+import struct
+from pathlib import Path
+
 import av
 import numpy as np
 import pytest
@@ -7,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lamplan.errors import DataError, InputError
-from lamplan.video import read_clip, write_video
+from lamplan.video import Video, read_clip, read_window, stream_clip, write_video
 from tests.faults import write_sound, write_uneven
 
 
@@ -89,6 +92,29 @@ def test_shrinking_averages_areas(tmp_path):
     board = np.indices((64, 64)).sum(axis=0) % 2 * 255
     write_video(tmp_path / "board.mp4", np.repeat(board[None, ..., None], 3, axis=3).astype(np.uint8).repeat(2, axis=0), fps=4.0, crf=5)
     np.testing.assert_allclose(read_clip(tmp_path / "board.mp4", size=8), 127, atol=12)
+
+
+def turned(path: Path, a: int, b: int) -> Path:
+    """A copy of an MP4 whose header says to turn it, x right and y down, by the matrix [[a, b], [-b, a]] (ISO 14496-12, 8.3.2)."""
+    content = bytearray(path.read_bytes())
+    start = content.index(b"tkhd") + 44  # 4 for the name, 40 for what stands before the matrix in a box of version 0
+    content[start : start + 36] = struct.pack(">9i", a << 16, b << 16, 0, -b << 16, a << 16, 0, 0, 0, 1 << 30)
+    other = path.with_name(f"turned_{a}_{b}.mp4")
+    other.write_bytes(content)
+    return other
+
+
+@pytest.mark.parametrize(("a", "b", "side"), [(1, 0, "top"), (0, 1, "right"), (-1, 0, "bottom"), (0, -1, "left")])
+def test_a_video_stands_as_it_was_taken(tmp_path, a, b, side):
+    """The top of what was filmed comes to lie on that side; a phone held upright notes a quarter clockwise, (0, 1)."""
+    frames = np.zeros((5, 64, 96, 3), np.uint8)
+    frames[:, :32] = 200
+    write_video(tmp_path / "lying.mp4", frames, fps=4.0)
+    path = turned(tmp_path / "lying.mp4", a, b)
+    sides = {"top": np.s_[:, :12], "bottom": np.s_[:, 20:], "left": np.s_[:, :, :12], "right": np.s_[:, :, 20:]}
+    for clip in (read_clip(path, size=32), read_window(Video(path), 0.5, 3, 4.0, 32), np.stack(list(stream_clip(path, size=32)))):
+        light = {name: clip[part].mean() for name, part in sides.items()}
+        assert max(light, key=light.get) == side and light[side] > 190
 
 
 def test_the_clip_ends_with_the_video(tmp_path):

@@ -55,7 +55,7 @@ def check_robot(survey: Survey, robot: RobotSpec) -> Section:
                             "name one of these in robot.toml", episode.source)
             break
     for episode in survey.episodes:
-        if rate_advice(episode.rate_hz, robot) is None:  # any other rate is trouble of its own, in check_steps
+        if rate_advice(episode, robot) is None:  # any other rate is trouble of its own, in check_steps
             try:
                 _ranges(at_rate(episode, robot), robot, section)
             except DataError as error:  # what is missing in one episode is missing in most

@@ -15,7 +15,7 @@ from lamplan.checkup.suggest import limits, suggest
 from lamplan.checkup.survey import AXES, UNITS
 from lamplan.checkup.text import axis_grid, grouped
 from lamplan.errors import LamplanError
-from lamplan.logs.rate import same_rate
+from lamplan.logs.rate import same_rate, tolerance
 from lamplan.report.html import figure, grid, write_page
 from lamplan.report.log_plots import action_histograms, lag_curve, time_steps, trajectories
 from lamplan.report.panels import side_by_side
@@ -73,7 +73,7 @@ def draw(found: Checkup, folder: Path, robot: RobotSpec | None) -> list[Path]:
     if kind and len(survey.motion):
         # A robot's limits are those of its own steps, and in its own frame, while motion and commands are drawn as they are in the log.
         fits = (robot is not None and robot.kind == kind and robot.frame != "camera"
-                and same_rate(survey.episodes[0].rate_hz, robot.rate_hz))
+                and same_rate(survey.episodes[0].rate_hz, robot.rate_hz, tolerance(survey.episodes[0])))
         spec = robot if fits else None
         ends = limits(survey.motion, survey.commands, kind) if spec is None else (spec.low, spec.high)
         whose = "suggested" if spec is None else "robot"

@@ -6,7 +6,7 @@ import numpy as np
 
 from lamplan.checkup.finding import Section
 from lamplan.checkup.survey import Survey
-from lamplan.logs.rate import RATE_TOLERANCE, rate_advice, same_rate
+from lamplan.logs.rate import RATE_TOLERANCE, rate_advice, same_rate, tolerance
 from lamplan.robot import RobotSpec
 
 # A window of the planner's usual horizon, 3 actions, has 4 frames.
@@ -55,7 +55,7 @@ def _rates(survey: Survey, section: Section) -> None:
         section.note("rate", f"{survey.name} keeps no clock, so its rate of {usual:g} Hz cannot be tested",
                      advice="make sure that it was recorded at that rate: all speeds depend on it")
     for episode in survey.episodes:
-        if abs(episode.rate_hz / usual - 1) > RATE_TOLERANCE:
+        if not same_rate(episode.rate_hz, usual, tolerance(episode)):
             section.trouble("rate", f"{episode.rate_hz:.4g} Hz", f"{usual:.4g} Hz as in the other episodes",
                             "keep episodes of one rate in a log, or resample them", episode.source)
         if episode.stated_hz is not None and abs(episode.rate_hz / episode.stated_hz - 1) > RATE_TOLERANCE:
@@ -95,8 +95,8 @@ def _headers(survey: Survey, section: Section) -> None:
 
 
 def _against(survey: Survey, robot: RobotSpec, section: Section) -> None:
-    others = [episode for episode in survey.episodes if not same_rate(episode.rate_hz, robot.rate_hz)]
-    unfit = [(episode, advice) for episode in others if (advice := rate_advice(episode.rate_hz, robot))]
+    others = [episode for episode in survey.episodes if not same_rate(episode.rate_hz, robot.rate_hz, tolerance(episode))]
+    unfit = [(episode, advice) for episode in others if (advice := rate_advice(episode, robot))]
     if unfit:
         episode, advice = unfit[0]
         section.trouble("rate", f"recorded at {episode.rate_hz:g} Hz", f"{robot.rate_hz:g} Hz, at which {robot.name} acts", advice,

@@ -9,7 +9,7 @@ import numpy as np
 from lamplan.errors import DataError
 from lamplan.logs.episode import Episode
 from lamplan.logs.path import commands_of, measured_path
-from lamplan.logs.rate import same_rate
+from lamplan.logs.rate import same_rate, tolerance
 from lamplan.robot import RobotSpec
 
 # Shares of half an action's range. Commands should keep to the limits; the motion they cause overshoots, most of all in contact:
@@ -22,7 +22,7 @@ def check_limits(episode: Episode, spec: RobotSpec) -> None:
     """Raises DataError unless rate, shapes, commands and measured motion of an episode agree with the robot."""
     where, states = episode.source, np.asarray(episode.states)
     commands = {} if episode.actions is None else {"actions": (np.asarray(episode.actions), spec.action_dim)}
-    if not same_rate(episode.rate_hz, spec.rate_hz):
+    if not same_rate(episode.rate_hz, spec.rate_hz, tolerance(episode)):
         raise DataError(f"{where} was recorded at {episode.rate_hz:g} Hz, but {spec.name} acts at {spec.rate_hz:g} Hz; "
                         "record at that rate, or resample the log with `lamplan.logs.at_rate`.")
     for key, (values, width) in {**commands, "states": (states, spec.state_dim)}.items():

@@ -26,7 +26,8 @@ from lamplan.motion import arm_motion
 
 NAME = "raw DROID (an episode's folder with trajectory.h5 and recordings/MP4, or a folder of such folders)"
 TRAJECTORY = "trajectory.h5"
-CONTROL_HZ = 15.0
+CONTROL_HZ = 15.0  # what the loop aims at: by its clock it runs at 13.7 to 14.6 Hz
+BEGINS = "robot_state"  # within the group of commands: where the robot was when each was given
 EXTRINSICS = "observation/camera_extrinsics"
 ROLES = {"ext1": "exterior_1_left", "ext2": "exterior_2_left", "wrist": "wrist_left"}
 MAX_METADATA_BYTES = 2**22
@@ -43,24 +44,40 @@ def read(path: Path) -> Sequence[Episode]:
 
 
 def _episode(path: Path) -> Episode:
-    """States are measured poses in the base frame; actions are the commanded poses relative to them, where they were recorded."""
+    """States are measured poses in the base frame; actions are the commanded motions (see `_motions`), where they were recorded."""
     where = str(path)
     with open_hdf5(path) as file:
         states = poses_in(group_at(file, "observation/robot_state", where), "observation/robot_state", where)
-        commands = group_at(file, "action", where)
-        wanted = None if commands is None or not {"cartesian_position", "gripper_position"} <= set(commands) else poses_in(
-            commands, "action", where)
+        wanted, begins = _poses_where_kept(file, "action", where), _poses_where_kept(file, f"action/{BEGINS}", where)
         clock = group_at(file, "observation/timestamp/control", where)
         stamps_ms = None if clock is None else column(clock, "step_start", where)
-    for key, values in {"action": wanted, "observation/timestamp/control/step_start": stamps_ms}.items():
+    for key, values in {"action": wanted, f"action/{BEGINS}": begins, "observation/timestamp/control/step_start": stamps_ms}.items():
         if values is not None and len(values) != len(states):
             raise DataError(f"{where}: '{key}' has {len(values)} steps, the robot's states {len(states)}; there must be one per step.")
     times_s = None if stamps_ms is None else (stamps_ms - stamps_ms[0]) / 1000
     rate_hz = CONTROL_HZ if times_s is None or len(times_s) < 2 else rate_of(times_s, where)
     films = _films(path.parent, where)
-    return Episode(states, None if wanted is None else arm_motion(states, wanted), rate_hz, tuple(films), where,
-                   partial(_frames, films, len(states)), "panda", times_s, stated_hz=None if times_s is None else CONTROL_HZ,
-                   video_hz=partial(_video_hz, films), axes=partial(_axes, path, films))
+    return Episode(states, None if wanted is None else _motions(states, wanted, begins), rate_hz, tuple(films), where,
+                   partial(_frames, films, len(states)), "panda", times_s, video_hz=partial(_video_hz, films),
+                   axes=partial(_axes, path, films))
+
+
+def _motions(states: np.ndarray, wanted: np.ndarray, begins: np.ndarray | None) -> np.ndarray:
+    """Actions (T, 7) from the poses (T, 7) that were wanted, and those read as they were told, where these are kept.
+
+    A step of DROID's loop observes, sleeps until 1/15 s are over and only then commands (droid-dataset/droid, ba46d4a:
+    trajectory_utils/misc.py), relative to the pose that it reads at that moment (franka/robot.py, `create_action_dict`). So the command
+    kept at step t is carried out between t + 1 and t + 2, and begins where the next step finds the robot. What led from the first step
+    on, no file tells: it counts as no motion.
+    """
+    actions = np.zeros_like(states)
+    actions[1:] = arm_motion(states[1:] if begins is None else begins[:-1], wanted[:-1])
+    return actions
+
+
+def _poses_where_kept(file: Any, key: str, where: str) -> np.ndarray | None:
+    group = group_at(file, key, where)
+    return poses_in(group, key, where) if group is not None and {"cartesian_position", "gripper_position"} <= set(group) else None
 
 
 def poses_in(group: Any, key: str, where: str) -> np.ndarray:

@@ -74,7 +74,9 @@ class Episode:
             raise InputError(f"{self.source} was recorded at {self.rate_hz:g} Hz; it cannot be read at {rate_hz:g} Hz.")
         times = np.arange(len(self)) / self.rate_hz if self.times_s is None else self.times_s - self.times_s[0]
         targets = np.arange(int(np.floor(times[-1] * rate_hz + 1e-6)) + 1) / rate_hz
-        steps = np.unique(np.abs(times[None] - targets[:, None]).argmin(axis=1))
+        after = np.minimum(np.searchsorted(times, targets), len(times) - 1)
+        before = np.maximum(after - 1, 0)
+        steps = np.unique(np.where(targets - times[before] <= times[after] - targets, before, after))  # of two as near the earlier
         read = self.read
         return replace(self, states=self.states[steps], actions=None, rate_hz=rate_hz, read=lambda camera, some: read(camera, steps[some]),
                        times_s=None if self.times_s is None else self.times_s[steps], stated_hz=None)

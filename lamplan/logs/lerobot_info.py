@@ -13,7 +13,7 @@ import numpy as np
 
 from lamplan.errors import DataError
 from lamplan.logs.files import member, read_json
-from lamplan.logs.poses import Pose, pose_from_names
+from lamplan.logs.poses import Pose, other_than_pose, pose_from_names
 
 STATE = "observation.state"
 # The DROID set converted to LeRobot keeps the pose in two columns, in this order.
@@ -74,7 +74,7 @@ def read_info(root: Path) -> Info:
         fps=float(fps) if isinstance(fps, int | float) and 0 < fps < math.inf else None,
         data_path=_template(table, "data_path", path),
         video_path=_template(table, "video_path", path) if any(feature["dtype"] == "video" for feature in pictures.values()) else "",
-        state=state, pose=_pose(state, features), action=_is_vector(features.get(ACTION)),
+        state=state, pose=_pose(state, features, path), action=_is_vector(features.get(ACTION)),
         cameras={_camera(key): key for key in sorted(pictures)},
         videos=frozenset(key for key, feature in pictures.items() if feature["dtype"] == "video"),
         sizes={key: size for key, feature in pictures.items() if (size := _size(feature)) is not None},
@@ -128,8 +128,11 @@ def _names(feature: dict[str, Any]) -> list[str]:
     return names if isinstance(names, list) and all(isinstance(name, str) for name in names) else []
 
 
-def _pose(state: tuple[str, ...], features: dict[str, Any]) -> Pose:
+def _pose(state: tuple[str, ...], features: dict[str, Any], path: Path) -> Pose:
     names = _names(features[STATE]) if state == (STATE,) else []
+    if other := other_than_pose(names):
+        raise DataError(f"{path}: by its names ({', '.join(names)[:200]}) '{STATE}' holds {other}; expected the hand's pose (x, y, z, "
+                        "roll, pitch, yaw, gripper) or a mobile robot's (x, y, yaw): convert it, or correct the names where it is one.")
     pose = pose_from_names(names)
     return _as_it_stands if pose is None else _checked(pose, len(names))
 

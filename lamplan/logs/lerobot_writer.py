@@ -75,7 +75,7 @@ class LeRobotWriter:
         target = self.parts / f"episode_{index:06d}"
         unfinished = target.with_suffix(f".{os.getpid()}.tmp")
         shutil.rmtree(unfinished, ignore_errors=True)
-        unfinished.mkdir()
+        unfinished.mkdir(parents=True)  # `close` has removed the folder of parts
         numbers = {"states": states, "actions": actions}
         for key, images in frames.items():
             write_video(unfinished / f"{key}.mp4", images, self._robot.rate_hz, crf=CRF, key_every=KEY_EVERY)

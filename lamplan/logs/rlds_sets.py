@@ -80,4 +80,5 @@ BRIDGE = Convention(5.0, ("observation/state",), robot="widowx", to_states=_brid
 # DROID's `action` mixes velocities of joints with a position of the gripper, so what is commanded is left out.
 DROID = Convention(15.0, ("observation/cartesian_position", "observation/gripper_position"), action=None, robot="panda")
 
-KNOWN = {"bridge_dataset": BRIDGE, "bridge_orig": BRIDGE, "droid": DROID, "droid_100": DROID}
+# DROID is published in folders droid_100/1.0.0, droid/1.0.0 and droid/1.0.1; what is in them calls itself by the last two names.
+KNOWN = {"bridge_dataset": BRIDGE, "bridge_orig": BRIDGE, **dict.fromkeys(("droid", "droid_100", "r2d2_faceblur", "droid_101"), DROID)}

@@ -12,7 +12,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from lamplan.errors import DataError
+from lamplan.errors import DataError, InputError
 from lamplan.logs.hdf5 import open_hdf5, require_h5py
 from lamplan.logs.recorded import check_recorded
 from lamplan.logs.robomimic import DEMO, STATE, demo_names
@@ -46,11 +46,15 @@ class LogWriter:
 
         frames: observation key (`exterior_image`, ...) to images (T, H, W, 3) uint8. states (T, S) and actions (T, A) as the
         robot's `RobotSpec` defines them. index: the episode's number, by default one more than the highest so far.
-        Raises InputError on wrong shapes or types; then nothing is written.
+        Raises InputError on wrong shapes or types, and for an index that is recorded already; then nothing is written.
         """
         states, actions = np.asarray(states, dtype=np.float64), np.asarray(actions, dtype=np.float64)
         check_recorded(self._robot, frames, states, actions)
-        index = max(self.finished(), default=-1) + 1 if index is None else index
+        finished = self.finished()
+        index = max(finished, default=-1) + 1 if index is None else index
+        if index in finished or index < 0:
+            raise InputError(f"episode {index} cannot be recorded: {self.path} has it already, or it is below 0.")
+        self.parts.mkdir(parents=True, exist_ok=True)  # `close` has removed it
         target = self.parts / f"demo_{index}.hdf5"
         unfinished = target.with_suffix(f".{os.getpid()}.tmp")
         with require_h5py().File(unfinished, "w") as file:

@@ -15,6 +15,7 @@ from tqdm import tqdm
 from lamplan.errors import DataError, InputError
 from lamplan.lam import LatentActionModel
 from lamplan.logs import Episode, episodes_of, path_of
+from lamplan.logs.select import leave_out
 from lamplan.precision import Precision, products
 from lamplan.robot import RobotSpec
 from lamplan.views import view
@@ -63,7 +64,7 @@ def cross_splits(count: int, folds: int) -> list[Split]:
 @dataclass(frozen=True)
 class Moments:
     """Encoded episodes: features (F, P, D) float16 of all their frames, one after the other, and the poses (T, S) of each episode
-    (see `path_of`)."""
+    (see `path_of`), none (0, S) of one that is left out."""
 
     features: Tensor
     paths: list[np.ndarray]
@@ -96,11 +97,17 @@ class MotionPairs:
         return replace(self, **{field.name: getattr(self, field.name)[chosen] for field in fields(self) if field.name != "features"})
 
     def of(self, episodes: Sequence[int]) -> Self:
-        return self.where(torch.isin(self.episode, torch.tensor(list(episodes), device=self.episode.device)))
+        """Those of some episodes, by number. DataError where there are none, since nothing can be learned from or measured on them."""
+        found = self.where(torch.isin(self.episode, torch.tensor(list(episodes), device=self.episode.device)))
+        if not len(found):
+            raise DataError(f"none of the {len(episodes)} episodes set apart to learn from, to say when to stop or to measure on has "
+                            "pictures that can be read: mend those that are named above, or record more.")
+        return found
 
     def at_most(self, count: int) -> Self:
         """So many of them, spread evenly."""
-        return self.where(torch.linspace(0, len(self) - 1, min(count, len(self))).long().to(self.first.device))
+        # In float64: float32 knows no whole numbers beyond 2^24.
+        return self.where(torch.linspace(0, len(self) - 1, min(count, len(self)), dtype=torch.float64).long().to(self.first.device))
 
     def usual(self) -> Tensor:
         """The mean motion (G + 1, A) over each number of steps, zero where there are no such pairs."""
@@ -133,18 +140,29 @@ def open_episodes(logs: Sequence[Path], spec: RobotSpec) -> list[Episode]:
 
 @torch.no_grad()
 def encode_moments(episodes: Sequence[Episode], lam: LatentActionModel, spec: RobotSpec, batch: int = 64) -> Moments:
-    """Encodes the episodes' frames of the robot's camera, once: each episode in one of the views that a planner will read, by turns."""
+    """Encodes the episodes' frames of the robot's camera, once: each episode in one of the views that a planner will read, by turns.
+
+    One whose pictures turn out to be damaged is left out by the rule of `leave_out`, and keeps its number with a path of no poses.
+    """
     device = lam.encoder.pixel_mean.device
     paths, features, begin = [path_of(episode, spec) for episode in episodes], torch.empty(0), 0
+    refused: list[str] = []
     for number, episode in enumerate(tqdm(episodes, desc=f"encode {spec.camera}", unit="episode", dynamic_ncols=True)):
-        images = torch.from_numpy(np.ascontiguousarray(episode.frames(spec.camera))).to(device)
-        for part in images.split(batch):
-            found = lam.encode(view(lam.sized(part), spec.kind, number)).half()
-            if not begin:  # in one piece: what is collected and then joined takes twice the memory
-                features = found.new_empty(sum(map(len, paths)), *found.shape[1:])
-            features[begin : begin + len(found)] = found
-            begin += len(found)
-    return Moments(features, paths)
+        end = begin
+        try:
+            for steps in np.split(np.arange(len(episode)), range(batch, len(episode), batch)):  # an hour's frames would fill the memory
+                images = torch.from_numpy(np.ascontiguousarray(episode.frames(spec.camera, steps))).to(device)
+                found = lam.encode(view(lam.sized(images), spec.kind, number)).half()
+                if not len(features):  # in one piece: what is collected and then joined takes twice the memory
+                    features = found.new_empty(sum(map(len, paths)), *found.shape[1:])
+                features[end : end + len(found)] = found
+                end += len(found)
+            begin = end
+        except DataError as error:
+            refused.append(str(error))
+            paths[number] = paths[number][:0]
+    leave_out(refused, len(episodes))
+    return Moments(features[:begin], paths)
 
 
 def motion_pairs(moments: Moments, spec: RobotSpec, farthest: int) -> MotionPairs:
@@ -181,5 +199,7 @@ def every_pair(episodes: Sequence[Episode], lam: LatentActionModel, spec: RobotS
     with products(device, precision):
         moments = encode_moments(episodes, lam, spec)
     goals = motion_pairs(moments, spec, FARTHEST_GOAL[spec.kind])
+    for part in vars(split(len(episodes))).values():
+        goals.of(part)  # what was left out may have been all of it: better said now than after the training
     with products(device, precision):
         return goals, infer_pairs(goals.where(goals.gap <= max(FARTHEST[spec.kind], lam.config.max_stride)), lam)

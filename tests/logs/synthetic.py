@@ -50,6 +50,11 @@ def arm_states(steps: int = STEPS) -> np.ndarray:
 CAMERA_POSES = {"ext1": (0.3, 0.5, 0.4, -2.0, 0.1, -2.2), "ext2": (0.2, -0.6, 0.5, -1.9, 0.0, -0.7), "wrist": (0.0,) * 6}
 
 
+def told_at(states: np.ndarray) -> np.ndarray:
+    """(T, 7): where DROID's loop finds a robot when it gives each step's command, a whole step after it has observed."""
+    return np.concatenate([states[1:], 2 * states[-1:] - states[-2:-1]])
+
+
 def stamps_ms(steps: int = STEPS, rate_hz: float = 15.0) -> np.ndarray:
     """Unix milliseconds of the control loop, rounded as DROID rounds them."""
     return np.round(1.6e12 + np.arange(steps) * 1000 / rate_hz).astype(np.int64)
@@ -63,8 +68,10 @@ def droid(folder: Path, steps: int = STEPS, metadata: bool = True, stamps: np.nd
         file["observation/robot_state/cartesian_position"] = states[:, :6]
         file["observation/robot_state/gripper_position"] = states[:, 6]
         file["observation/robot_state/joint_positions"] = np.zeros((steps, 7))
-        file["action/cartesian_position"] = states[:, :6] + [0.02, 0, 0, 0, 0, 0]
-        file["action/gripper_position"] = states[:, 6]
+        told = told_at(states)
+        file["action/robot_state/cartesian_position"], file["action/robot_state/gripper_position"] = told[:, :6], told[:, 6]
+        file["action/cartesian_position"] = told[:, :6] + [0.02, 0, 0, 0, 0, 0]
+        file["action/gripper_position"] = told[:, 6]
         file["observation/timestamp/control/step_start"] = stamps_ms(steps) if stamps is None else stamps
         file["observation/timestamp/skip_action"] = np.zeros(steps, bool)
         for role, serial in SERIALS.items():

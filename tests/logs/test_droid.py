@@ -12,7 +12,18 @@ from scipy.spatial.transform import Rotation
 from lamplan.errors import DataError
 from lamplan.logs import open_log
 from tests.logs import damage_hdf5
-from tests.logs.synthetic import CAMERA_POSES, SERIALS, STEPS, arm_states, droid, film, grey, pictures, stamps_ms
+from tests.logs.synthetic import (
+    CAMERA_POSES,
+    SERIALS,
+    STEPS,
+    arm_states,
+    droid,
+    film,
+    grey,
+    pictures,
+    stamps_ms,
+    told_at,
+)
 
 CALIBRATION = "observation/camera_extrinsics"
 
@@ -52,13 +63,23 @@ def test_the_rate_is_the_clocks_whatever_the_videos_say(folder, fps):
     np.testing.assert_allclose(slower.frames("wrist_left").mean(axis=(1, 2, 3)), grey(steps), atol=2)
 
 
-def test_commands_are_relative_to_the_measured_pose(folder):
-    (found,) = open_log(folder)
-    np.testing.assert_allclose(found.actions, np.broadcast_to([0.02, 0, 0, 0, 0, 0, 0], (STEPS, 7)), atol=1e-12)
-    turn = Rotation.from_euler("xyz", [0.1, -0.05, 0.2])
+def test_a_command_is_relative_to_the_pose_it_was_given_at_and_acts_from_the_next_step_on(folder):
+    """DROID's loop observes, sleeps out its step, reads the pose again and commands: step t's command leads on from state t + 1."""
+    rng = np.random.default_rng(3)
+    moved, told = rng.normal(0, [0.02] * 3 + [0.1] * 3 + [0.05], (STEPS, 7)), told_at(arm_states())
+    turns = Rotation.from_euler("xyz", moved[:, 3:6]) * Rotation.from_euler("xyz", told[:, 3:6])
     with h5py.File(folder / "trajectory.h5", "r+") as file:
-        file["action/cartesian_position"][:, 3:] = (turn * Rotation.from_euler("xyz", arm_states()[:, 3:6])).as_euler("xyz")
-    np.testing.assert_allclose(open_log(folder)[0].actions[:, 3:6], np.broadcast_to([0.1, -0.05, 0.2], (STEPS, 3)), atol=1e-9)
+        file["action/cartesian_position"][:] = np.concatenate([told[:, :3] + moved[:, :3], turns.as_euler("xyz")], axis=1)
+        file["action/gripper_position"][:] = told[:, 6] + moved[:, 6]
+    kept = open_log(folder)[0].actions
+    np.testing.assert_allclose(kept[1:], moved[:-1], atol=1e-9)
+    assert not kept[0].any(), "what was told before the first step is not known"
+    with h5py.File(folder / "trajectory.h5", "r+") as file:
+        file["action/robot_state/cartesian_position"][:, 0] -= 0.001  # the robot moves on until it is observed
+    np.testing.assert_allclose(open_log(folder)[0].actions[1:] - moved[:-1], np.tile([0.001, *[0] * 6], (STEPS - 1, 1)), atol=1e-9)
+    with h5py.File(folder / "trajectory.h5", "r+") as file:
+        del file["action/robot_state"]
+    np.testing.assert_allclose(open_log(folder)[0].actions, kept, atol=1e-12)
     with h5py.File(folder / "trajectory.h5", "r+") as file:
         del file["action"]
     assert open_log(folder)[0].actions is None
@@ -138,6 +159,8 @@ DAMAGE = {
     "a clock that stands": (put(CLOCK, np.full(STEPS, 5)), "stands still"),
     "a clock that goes back": (put(CLOCK, stamps_ms()[::-1].copy()), "backwards at step 1"),
     "a clock in nanoseconds": (put(CLOCK, stamps_ms() * 1_000_000), "unit"),
+    "fewer poses of commands": (lambda folder: [put(f"action/robot_state/{key}", np.zeros(shape))(folder) for key, shape in (
+        ("cartesian_position", (3, 6)), ("gripper_position", 3))], "'action/robot_state' has 3 steps"),
     "fewer commands": (put("action/gripper_position", np.zeros(3)), r"\(30, 6\) and \(3,\)"),
     "metadata are no JSON": (lambda folder: (folder / "metadata_synthetic.json").write_text("{"), "JSON"),
     "no videos": (lambda folder: shutil.rmtree(folder / "recordings"), "no videos"),

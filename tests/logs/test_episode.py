@@ -1,5 +1,7 @@
 """Episodes at another rate, and some of their frames alone."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -33,6 +35,29 @@ def test_a_lower_rate_takes_the_nearest_steps():
 def test_the_recordings_clock_counts_and_not_its_rate():
     times = 100 + np.arange(31) / 10.0  # the header says 15 Hz, the clock 10
     assert episode(times_s=times).resampled(5.0).states[:3, 0].tolist() == [0, 2, 4]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_nearest_step_is_that_of_all_steps(seed):
+    rng = np.random.default_rng(seed)
+    steps = 0.01 * rng.integers(1, 30, rng.integers(1, 200))  # of a coarse clock, so that some targets lie just between two steps
+    times = np.concatenate([[0.0], np.cumsum(steps)])
+    found = episode(len(times), 20.0, times).resampled(rate_hz := rng.choice([0.5, 1.0, 2.5, 4.0, 7.3, 10.0, 19.0]))
+    targets = np.arange(int(np.floor(times[-1] * rate_hz + 1e-6)) + 1) / rate_hz
+    assert found.states[:, 0].tolist() == np.unique(np.abs(times[None] - targets[:, None]).argmin(axis=1)).tolist()
+
+
+def test_of_a_single_step_that_step_remains():
+    assert episode(1, 20.0).resampled(5.0).frames("front").shape == (1, 4, 4, 3)
+
+
+def test_an_hour_is_resampled_in_little_memory():
+    hour = episode(30 * 3600, 30.0, np.arange(30 * 3600) / 30)
+    tracemalloc.start()
+    slower = hour.resampled(15.0)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert np.array_equal(slower.states[:, 0], np.arange(0, 30 * 3600, 2)) and peak < 50e6
 
 
 def test_the_same_rate_is_the_same_episode_and_a_higher_one_an_error():

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
+from scipy.spatial.transform import Rotation
 
 from lamplan.errors import DataError
 from lamplan.logs import open_log
@@ -137,8 +138,25 @@ def test_the_pose_is_found_by_its_names(tmp_path, names):
 
 
 def test_a_state_without_known_names_stays_as_it_is(data_set):
-    edit_features(data_set, observation__state={"dtype": "float32", "shape": [7], "names": {"motors": [f"motor_{i}" for i in range(7)]}})
+    edit_features(data_set, observation__state={"dtype": "float32", "shape": [7], "names": {"motors": [f"number_{i}" for i in range(7)]}})
     np.testing.assert_array_equal(open_log(data_set)[0].states, states(0, 5))
+    edit_features(data_set, observation__state={"dtype": "float32", "shape": [7], "names": None})
+    np.testing.assert_array_equal(open_log(data_set)[0].states, states(0, 5))
+
+
+@pytest.mark.parametrize("names", [["x", "y", "z", "qx", "qy", "qz", "qw"], [f"motor_{axis}" for axis in range(7)]])
+def test_a_state_whose_names_say_that_it_is_no_pose_is_refused(data_set, names):
+    edit_features(data_set, observation__state={"dtype": "float32", "shape": [7], "names": {"motors": names}})
+    with pytest.raises(DataError, match=rf"info\.json: by its names \({', '.join(names)}\) .* expected the hand's pose"):
+        open_log(data_set)
+
+
+def test_a_rotation_vector_is_converted(data_set):
+    names = ["ee.x", "ee.y", "ee.z", "ee.wx", "ee.wy", "ee.wz", "ee.gripper_pos"]
+    edit_features(data_set, observation__state={"dtype": "float32", "shape": [7], "names": names})
+    kept, found = states(0, 5), open_log(data_set)[0].states
+    np.testing.assert_allclose(found[:, 3:6], Rotation.from_rotvec(kept[:, 3:6]).as_euler("xyz"), atol=1e-6)
+    np.testing.assert_array_equal(found[:, [0, 1, 2, 6]], kept[:, [0, 1, 2, 6]])
 
 
 def test_the_pose_in_two_columns(tmp_path):

@@ -134,8 +134,12 @@ def test_a_recording_goes_on_after_it_was_closed(tmp_path):
     with writer(tmp_path / "set") as log:
         assert log.finished() == {0, 1}
         assert log.write_episode(*episode(2)) == 2
+        log.close()
+        assert log.write_episode(*episode(3, steps=13)) == 3
     assert len(before) == 4 and all(path.read_bytes() == content for path, content in before.items())
-    for seed, found in enumerate(open_log(tmp_path / "set")):
+    log = open_log(tmp_path / "set")
+    assert len(log) == 4
+    for seed, found in enumerate(log):
         same(found, seed)
 
 

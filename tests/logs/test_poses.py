@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from lamplan.logs.poses import pose_from_names
+from lamplan.logs.poses import other_than_pose, pose_from_names
 
 POSE = np.random.default_rng(0).uniform(-1, 1, (5, 7))
 
@@ -25,6 +25,23 @@ def test_a_quaternion_becomes_angles_about_fixed_axes(names):
     quaternions = Rotation.from_euler("xyz", POSE[:, 3:6]).as_quat()
     states = np.concatenate([POSE[:, :3], quaternions, POSE[:, 6:]], axis=1)
     np.testing.assert_allclose(pose_from_names(["x", "y", "z", *names, "gripper"])(states), POSE, atol=1e-12)
+
+
+def test_a_rotation_vector_becomes_angles_about_fixed_axes():
+    vectors = Rotation.from_euler("xyz", POSE[:, 3:6]).as_rotvec()
+    names = ["ee.x", "ee.y", "ee.z", "ee.wx", "ee.wy", "ee.wz", "ee.gripper_pos"]
+    np.testing.assert_allclose(pose_from_names(names)(np.concatenate([POSE[:, :3], vectors, POSE[:, 6:]], axis=1)), POSE, atol=1e-12)
+    assert np.array_equal(pose_from_names(names)(np.zeros((1, 7))), np.zeros((1, 7)))
+
+
+@pytest.mark.parametrize(("names", "held"), [
+    (["x", "y", "z", "qx", "qy", "qz", "qw"], "a quaternion and no gripper"), ([f"motor_{axis}" for axis in range(7)], "joints or motors"),
+    ([*(f"joint_{axis}.pos" for axis in range(6)), "gripper.pos"], "joints or motors"), (["motor_0", "motor_1", "pan"], "joints or motors"),
+    ([f"joint_{axis}" for axis in range(14)], None), ([], None), (["x", "y", "z", "rx", "ry", "rz", "gripper"], None),
+    (["x", "y", "z", "qx", "qy", "qz", "qw", "gripper"], None), (["x", "y", "yaw"], None), (["motors"], None),
+])
+def test_a_state_as_wide_as_a_pose_that_names_say_is_none(names, held):
+    assert other_than_pose(names) == held
 
 
 def test_a_mobile_robot():

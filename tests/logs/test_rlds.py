@@ -14,7 +14,7 @@ from lamplan.logs.tfexample import parse_example
 from lamplan.logs.tfrecord import index_records, read_record
 from lamplan.robot import RobotSpec
 from tests.logs.made_lerobot import LENGTHS, actions, pictures, states, write_json
-from tests.logs.made_rlds import rlds_episode, write_records, write_rlds
+from tests.logs.made_rlds import rlds_episode, tensor, write_records, write_rlds
 
 SHARDS = ("push_set-train.tfrecord-00000-of-00002", "push_set-train.tfrecord-00001-of-00002")
 
@@ -87,6 +87,20 @@ def test_bridge_grippers_are_turned_to_ours(tmp_path):
     np.testing.assert_array_equal(found.actions[:, :6], motion[:, :6])
     np.testing.assert_allclose(found.actions[:, 6], [0, 1, 0.4, 0.4, -0.6], atol=1e-6)
     assert found.rate_hz == 5.0 and found.robot == "widowx"
+
+
+@pytest.mark.parametrize("name", ["r2d2_faceblur", "droid_101"])
+def test_droid_is_known_by_the_names_that_are_in_its_folders(tmp_path, name):
+    table = json.loads((write_rlds(tmp_path, name=name, rate_hz=None) / "features.json").read_text())
+    step = table["featuresDict"]["features"]["steps"]["sequence"]["feature"]["featuresDict"]["features"]
+    step["observation"]["featuresDict"]["features"] |= {"cartesian_position": tensor(6), "gripper_position": tensor(1)}
+    write_json(tmp_path / "features.json", table)
+    pose = states(0, 5)
+    kept = {"steps/observation/cartesian_position": pose[:, :6], "steps/observation/gripper_position": pose[:, 6]}
+    write_records(tmp_path / f"{name}-train.tfrecord-00000-of-00002", [rlds_episode(0, 5, **kept), rlds_episode(1, 8)])
+    found = open_log(tmp_path)[0]
+    np.testing.assert_array_equal(found.states, pose)
+    assert found.rate_hz == 15.0 and found.robot == "panda" and found.actions is None
 
 
 DAMAGE = {

@@ -110,6 +110,27 @@ def test_several_writers_share_a_recording_by_index(tmp_path):
         same(found, seed)
 
 
+def test_an_index_that_is_recorded_is_refused_and_nothing_is_lost(tmp_path):
+    path = write_log(tmp_path / "log.hdf5", 2)
+    with writer(path) as log:
+        assert log.write_episode(*episode(5), index=5) == 5
+        for taken in (1, 5, -1):
+            with pytest.raises(InputError, match=f"episode {taken} cannot be recorded: .* has it already"):
+                log.write_episode(*episode(7), index=taken)
+    assert [found.source.split("demo_")[1] for found in open_log(path)] == ["0", "1", "5"]
+    same(open_log(path)[1], 1)
+
+
+def test_a_recording_goes_on_after_it_was_closed_by_the_same_writer(tmp_path):
+    log = writer(tmp_path / "log.hdf5")
+    for seed in range(3):
+        log.write_episode(*episode(seed))
+        log.close()
+    for seed, found in enumerate(open_log(tmp_path / "log.hdf5")):
+        same(found, seed)
+    assert seed == 2 and [path.name for path in tmp_path.iterdir()] == ["log.hdf5"]
+
+
 def test_another_robots_file_is_left_alone(tmp_path):
     path = write_log(tmp_path / "log.hdf5")
     before = path.read_bytes()

@@ -12,7 +12,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from lamplan.errors import InputError
+from benchmarks import encoded_logs
+from lamplan.errors import DataError, InputError
 from lamplan.logs import Episode
 from lamplan.models.controller import Controller, ControllerConfig
 from lamplan.report.results import Row
@@ -20,7 +21,17 @@ from lamplan.robot import RobotSpec
 from lamplan.train.controller import Recipe, fit_controller, scores
 from lamplan.train.distribution import Execution
 from lamplan.train.goal_regression import gain_on
-from lamplan.train.labelled import FEW, InferredPairs, cross_splits, encode_moments, infer_pairs, motion_pairs, split
+from lamplan.train.labelled import (
+    FEW,
+    InferredPairs,
+    MotionPairs,
+    cross_splits,
+    encode_moments,
+    every_pair,
+    infer_pairs,
+    motion_pairs,
+    split,
+)
 from lamplan.train.loop import Budget
 from lamplan.train.optimiser import OptimiserConfig
 from lamplan.train.verdict import Errors, held_out_errors, judge, measured
@@ -36,6 +47,9 @@ class Seer:
         self.states = states
         self.encoder = SimpleNamespace(pixel_mean=torch.zeros(1))
         self.config = SimpleNamespace(latent_dim=3, max_stride=1, encoder=SimpleNamespace(width=3, side=1))
+
+    def sized(self, images: Tensor) -> Tensor:
+        return images
 
     def encode(self, images: Tensor) -> Tensor:
         return torch.stack([torch.from_numpy(self.states[e][t]).float()[None] for e, t in images[:, 0, 0, :2].tolist()])
@@ -78,6 +92,61 @@ def test_pairs_lie_within_reach_and_know_the_motion_between_them() -> None:
     torch.testing.assert_close(pairs.latents, pairs.moved, rtol=1e-2, atol=1e-2)
     assert torch.equal(pairs.first // 12, pairs.episode) and torch.equal(pairs.later // 12, pairs.episode)
     assert set(pairs.of([0, 2]).episode.tolist()) == {0, 2}
+
+
+def test_frames_are_read_in_slices_and_not_an_episode_at_once() -> None:
+    lam, episodes = world(2, 12)
+    read: list[list[int]] = []
+
+    def noted(one: Episode) -> Episode:
+        return replace(one, read=lambda camera, at: (read.append(at.tolist()), one.read(camera, at))[1])
+
+    moments = encode_moments([noted(one) for one in episodes], lam, SPEC, batch=5)  # type: ignore[arg-type]
+    assert read == 2 * [[0, 1, 2, 3, 4], [5, 6, 7, 8, 9], [10, 11]]
+    torch.testing.assert_close(moments.features, encode_moments(episodes, lam, SPEC).features)  # type: ignore[arg-type]
+    read.clear()
+    lam, (long,) = world(1, 2 * encoded_logs.BATCH + 3)
+    rivals = encoded_logs._encode(noted(long), SPEC, lam, "cpu")  # type: ignore[arg-type]
+    assert [len(part) for part in read] == [encoded_logs.BATCH, encoded_logs.BATCH, 3]
+    torch.testing.assert_close(rivals.features[:, 0], torch.from_numpy(lam.states[0]).half())
+
+
+def damaged(one: Episode) -> Episode:
+    def read(camera: str, at: np.ndarray) -> np.ndarray:
+        if 7 in at:
+            raise DataError(f"{one.source}: the picture at step 7 is damaged.")
+        return one.read(camera, at)
+
+    return replace(one, read=read)
+
+
+def test_an_episode_of_damaged_pictures_is_left_out_and_the_others_keep_their_numbers(capsys: pytest.CaptureFixture[str]) -> None:
+    lam, episodes = world(4, 12)
+    whole = motion_pairs(encode_moments(episodes, lam, SPEC), SPEC, 3)  # type: ignore[arg-type]
+    episodes[1] = damaged(episodes[1])
+    pairs = motion_pairs(encode_moments(episodes, lam, SPEC, batch=5), SPEC, 3)  # type: ignore[arg-type]
+    assert "left out: episode 1: the picture at step 7 is damaged." in capsys.readouterr().err
+    assert len(pairs.features) == 36 and set(pairs.episode.tolist()) == {0, 2, 3}
+    rest = whole.of([0, 2, 3])
+    for found, expected in zip(pairs.frames(), rest.frames(), strict=True):
+        assert torch.equal(found, expected)
+    assert torch.equal(pairs.moved, rest.moved) and torch.equal(pairs.episode, rest.episode)
+    episodes[0] = damaged(episodes[0])
+    with pytest.raises(DataError, match=r"^2 of 4 episodes are of no use, .*; the first: episode 0: the picture at step 7"):
+        encode_moments(episodes, lam, SPEC)  # type: ignore[arg-type]
+
+
+def test_where_nothing_is_left_to_measure_on_it_is_said_before_the_training() -> None:
+    lam, episodes = world(4, 12)
+    assert len(every_pair(episodes, lam, SPEC, "fp32")[0])  # type: ignore[arg-type]
+    with pytest.raises(DataError, match=r"none of the 1 episodes set apart .* has pictures that can be read"):
+        every_pair([*episodes[:3], damaged(episodes[3])], lam, SPEC, "fp32")  # type: ignore[arg-type]
+
+
+def test_pairs_are_spread_evenly_however_many_there_are() -> None:
+    numbers = torch.arange(100, dtype=torch.int8).expand(500_000, 100).flatten()  # 50 million
+    few = MotionPairs(torch.empty(0), numbers, numbers, numbers, numbers, numbers).at_most(501)
+    assert few.first.tolist() == [int(row * (len(numbers) - 1) / 500) % 100 for row in range(501)]
 
 
 def test_pairs_of_commands_know_what_was_told_between_them() -> None:
@@ -246,7 +315,8 @@ def test_episodes_are_learned_from_in_the_views_that_are_planned_from(robot: str
     pictures = np.random.default_rng(2).integers(0, 256, (7, 3, 16, 32, 3), np.uint8)
     episodes = [Episode(np.zeros((3, spec.state_dim)), None, 4.0, (spec.camera,), f"episode {n}", lambda camera, at, n=n: pictures[n][at])
                 for n in range(7)]
-    lam = SimpleNamespace(encoder=SimpleNamespace(pixel_mean=torch.zeros(1)), encode=lambda images: images.flatten(1)[:, None])
+    lam = SimpleNamespace(encoder=SimpleNamespace(pixel_mean=torch.zeros(1)), sized=lambda images: images,
+                          encode=lambda images: images.flatten(1)[:, None])
     moments = encode_moments(episodes, lam, spec, batch=2)  # type: ignore[arg-type]
     for number, found in enumerate(moments.features.unflatten(0, (7, 3))):
         seen = views(torch.from_numpy(pictures[number]), spec.kind)
