@@ -145,6 +145,9 @@ class Trial:
 
         Once only: compilation and recomputation stay with the model.
         """
+        if self.model.bottleneck.whole_batch and (self.config.micro_batch or self.config.batch) < self.config.batch:
+            raise InputError(f"the recipe's bottleneck prices a batch of {self.config.batch} as a whole, beforehand, which is not measured "
+                             f"of parts of {self.config.micro_batch}: give --batch and --micro-batch the same number.")
         config, clock, profiler = self.config, Clock(self.device), OperatorProfile(self.device)
 
         def loss(clip: Tensor, step: int) -> tuple[Tensor, dict[str, Tensor]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -80,7 +81,8 @@ class LatentActionModel(nn.Module):
         doubled, as the paper does at control time. Clips to train on go through `encoder.clip`.
         """
         sized = self.sized(images)
-        return self.encoder(sized.flatten(0, -4) if sized.ndim > 3 else sized[None]).unflatten(0, sized.shape[:-3])
+        features: Tensor = self.encoder(sized.reshape(-1, *sized.shape[-3:]))
+        return features.reshape(*sized.shape[:-3], *features.shape[1:])
 
     def sized(self, images: Tensor) -> Tensor:
         """uint8 images (..., H, W, 3) as the encoder takes them (..., size, size, 3)."""
@@ -89,7 +91,7 @@ class LatentActionModel(nn.Module):
         size = self.config.encoder.image_size
         if images.shape[-3:-1] == (size, size):
             return images
-        return resize(images.reshape(-1, *images.shape[-3:]), size).unflatten(0, images.shape[:-3])
+        return resize(images.reshape(-1, *images.shape[-3:]), size).reshape(*images.shape[:-3], size, size, 3)
 
     def infer(self, s: Tensor, s_next: Tensor) -> Tensor:
         """Latent actions (..., Z) of the transitions from s to s_next, both (..., P, D)."""
@@ -138,21 +140,35 @@ class LatentActionModel(nn.Module):
         s, s_next = clip[:, :-1], clip[:, 1:]
         return self.inverse_dynamics(s.flatten(0, 1), s_next.flatten(0, 1)).unflatten(0, s.shape[:2])
 
-    @torch.inference_mode()
     def diagnose(self, clip: Tensor) -> dict[str, float]:
         """What tells a latent action model from a copier: one-step L1 on clips (B, T+1, P, D) with inferred latents, with
-        latents of other clips, with zero latents, and of copying the last frame; the same of the last frame of
-        a rollout over the clip, and of copying the first; and the latent's capacity in nats."""
-        s, s_next = clip[:, :-1], clip[:, 1:]
-        parameters = self._transitions(clip)
-        z, nats = self.bottleneck.mean(parameters), self.bottleneck.sample(parameters).nats
-        return {"inferred": F.l1_loss(self.world_model(s, z), s_next).item(),
-                "shuffled": F.l1_loss(self.world_model(s, z.roll(1, dims=0)), s_next).item(),
-                "zero": F.l1_loss(self.world_model(s, torch.zeros_like(z)), s_next).item(),
-                "copy": F.l1_loss(s, s_next).item(),
-                "rollout": F.l1_loss(self.world_model.imagine(s[:, 0], z)[:, -1], s_next[:, -1]).item(),
-                "rollout_copy": F.l1_loss(s[:, 0], s_next[:, -1]).item(),
-                "nats": nats.item()}
+        latents of other clips (left out where there is one clip alone), with zero latents, and of copying the last frame; the same of
+        the last frame of a rollout over the clip, and of copying the first; and the latent's capacity in nats."""
+        return self.diagnose_parts(lambda first, last: clip[first:last], len(clip), len(clip))
+
+    @torch.inference_mode()
+    def diagnose_parts(self, part: Callable[[int, int], Tensor], count: int, size: int) -> dict[str, float]:
+        """`diagnose` of `count` clips, of which `part(first, last)` gives some: at most `size` are in memory at once."""
+        sums: dict[str, float] = {}
+        every: list[Tensor] = []
+        before = self.bottleneck.mean(self._transitions(part(count - 1, count)))  # each clip gets the latents of the one before it
+        for first in range(0, count, size):
+            clip = part(first, min(first + size, count))
+            s, s_next, parameters = clip[:, :-1], clip[:, 1:], self._transitions(clip)
+            z = self.bottleneck.mean(parameters)
+            errors = {"inferred": F.l1_loss(self.world_model(s, z), s_next),
+                      "shuffled": F.l1_loss(self.world_model(s, torch.cat([before, z[:-1]])), s_next),
+                      "zero": F.l1_loss(self.world_model(s, torch.zeros_like(z)), s_next),
+                      "copy": F.l1_loss(s, s_next),
+                      "rollout": F.l1_loss(self.world_model.imagine(s[:, 0], z)[:, -1], s_next[:, -1]),
+                      "rollout_copy": F.l1_loss(s[:, 0], s_next[:, -1])}
+            for name, error in errors.items():
+                sums[name] = sums.get(name, 0.0) + error.item() * len(clip) / count
+            every.append(parameters)
+            before = z[-1:]
+        if count == 1:
+            del sums["shuffled"]
+        return sums | {"nats": self.bottleneck.sample(torch.cat(every)).nats.item()}
 
     def save(self, folder: str | Path) -> None:
         save_folder(folder, KIND, self.config.as_dict(), self)

@@ -23,7 +23,7 @@ def new_bottleneck(config: BottleneckConfig) -> Bottleneck:
 
 def config_class(kind: Any, where: str) -> Any:
     """The configuration class of a kind of bottleneck by name."""
-    if kind not in KINDS:
+    if kind not in list(KINDS):  # a file may say anything, what cannot be a key as well
         raise InputError(f"{where}: bottleneck kind '{kind}' is not known; choose from {', '.join(KINDS)}.")
     return KINDS[kind]
 

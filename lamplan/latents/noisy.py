@@ -37,5 +37,7 @@ class NoisyBottleneck(Bottleneck):
     def sample(self, parameters: Tensor) -> Sampled:
         mean, log_variance = parameters.chunk(2, dim=-1)
         log_variance = log_variance.clamp(-10.0, 5.0)
-        nats = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum(-1).mean()
+        # In fp32: the terms of a latent that tells little cancel, and in bf16 leave nothing but rounding.
+        mean_square, wide = mean.float().square(), log_variance.float()
+        nats = 0.5 * (mean_square + wide.exp() - 1 - wide).sum(-1).mean()
         return Sampled(mean + torch.randn_like(mean) * (0.5 * log_variance).exp(), self.weight * nats, nats)

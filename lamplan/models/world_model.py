@@ -84,9 +84,6 @@ class WorldModel(nn.Module):
     def step(self, s_BPD: Tensor, a_BA: Tensor, past: Memory | None) -> tuple[Tensor, Memory]:
         """One step on: the next frame (B, P, D), and the memory that the next call takes as `past`."""
         first = 0 if past is None else past.frames
-        if first >= self.config.max_frames:
-            raise InputError(f"the world model has positions for {self.config.max_frames} frames, past and horizon together: plan over "
-                             "fewer steps, or train one with more `max_frames`.")
         own, shared = (past.keys_values, past.shared) if past is not None else ([], [])
         s_next, seen = self._run(s_BPD[:, None], a_BA[:, None], first, None, own, shared)
         kept = (self.config.context - 1) * self.patches
@@ -104,6 +101,9 @@ class WorldModel(nn.Module):
 
     def _run(self, s_BTPD: Tensor, a_BTA: Tensor, first: int, mask: Seen | None,
              past: KeysValues, shared: KeysValues) -> tuple[Tensor, KeysValues]:
+        if first + s_BTPD.shape[1] > self.config.max_frames:
+            raise InputError(f"the world model has positions for {self.config.max_frames} frames, past and horizon together: plan over "
+                             "fewer steps, or train one with more `max_frames`.")
         span = slice(first * self.patches, (first + s_BTPD.shape[1]) * self.patches)
         rope = self.cos[span], self.sin[span]
         condition = self.action(a_BTA)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributed.checkpoint.state_dict import get_model_state_dict, set_model_state_dict
 
+from lamplan.errors import LamplanError
 from lamplan.train.distribution import World
 
 
@@ -44,7 +45,10 @@ class Best:
             self.score, self.step, self.waited, self._weights = score, step, 0, self._copied()
 
     def restore(self) -> None:
-        """Gives the module the best weights."""
+        """Gives the module the best weights; LamplanError where no validation gave a finite score, and there are none."""
+        if not math.isfinite(self.score):
+            raise LamplanError(f"no validation of this run gave a finite '{self.patience.score}', so that none of its weights are known to "
+                               "be good: look for damaged data among what is held out, or lower the learning rate.")
         set_model_state_dict(self.module, cast("dict[str, Any]", self._weights))
 
     def state(self) -> dict[str, Tensor]:

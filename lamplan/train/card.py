@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from lamplan.train.facts import flat
 from lamplan.train.loop import Trained
 
 NAME = "README.md"
@@ -37,7 +38,7 @@ def _described(facts: dict[str, dict[str, Any]], stages: dict[str, Trained], hea
     lines = []
     for name, entries in facts.items():
         if entries:
-            lines += [f"{heading} {name}", "", *(f"- {line}" for line in _flat(entries)), ""]
+            lines += [f"{heading} {name}", "", *(f"- {key}: {value}" for key, value in flat(entries).items()), ""]
     for name, stage in stages.items():
         shared = f"{stage.processes} processes of " if stage.processes > 1 else ""
         kept = f"; the weights are those of step {stage.kept}, the best" if stage.kept != stage.steps else ""
@@ -62,10 +63,3 @@ def _replace(folder: Path, text: str) -> None:
 def command() -> str:
     """The command line of this process, as a user would type it."""
     return shlex.join(["lamplan", *sys.argv[1:]])
-
-
-def _flat(entries: dict[str, Any], prefix: str = "") -> list[str]:
-    lines = []
-    for key, value in entries.items():
-        lines += _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else [f"{prefix}{key}: {value}"]
-    return lines

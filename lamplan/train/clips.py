@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from functools import partial
@@ -18,6 +20,7 @@ from torch import Tensor
 from lamplan.corpus import Corpus, open_corpus
 from lamplan.decoders import Decoder, Decoders
 from lamplan.errors import DataError
+from lamplan.files import file_bytes
 from lamplan.train.data import ClipStore, Sampler, held_out_every
 
 SKIPPED = "skipped.tsv"  # in a run's folder
@@ -26,6 +29,7 @@ MAX_TRIES = 1000  # files that may fail in a row before a corpus is given up
 MOST_OF_ONE = 64  # windows of one video in a validation
 GOLDEN = 0.618034  # its multiples, modulo 1, are spread evenly
 MIN_TRIES = 50  # the same of a corpus with fewer files, at other places in them
+SIZED = 1000  # files whose length tells a corpus from another
 
 
 @dataclass
@@ -102,8 +106,22 @@ class StreamedVideo:
     def describe(self) -> str:
         return f"{len(self.corpus)} videos, streamed"
 
+    def identity(self) -> str:
+        """What tells it from other videos, size or rate: a short hash of where each lies, and of the length of some files, as to ask
+        for that of millions takes hours."""
+        corpus, digest = self.corpus, hashlib.sha256()
+        for name in corpus.files:
+            digest.update(os.fsencode(name) + b"\n")
+        for places in (corpus.file, corpus.start, corpus.size):
+            digest.update(places.astype(np.int64).tobytes())
+        some = np.linspace(0, len(corpus.files) - 1, min(SIZED, len(corpus.files))).astype(int)
+        digest.update(repr(([file_bytes(corpus.root / corpus.files[i]) for i in some], self.size, self.fps)).encode())
+        return digest.hexdigest()[:16]
+
     def training_count(self) -> int:
-        """Number of videos that are not held out for validation."""
+        """Number of videos that are not held out for validation; DataError where there is none."""
+        if len(self.corpus) == 1:
+            raise DataError(f"{self.corpus.name} holds a single video, which is held out for validation; give more.")
         return len(self.corpus) - len(self.corpus) // held_out_every(len(self.corpus))
 
     def training_number(self, index: int) -> int:
@@ -124,16 +142,22 @@ class StreamedVideo:
         No more than MOST_OF_ONE come from one video, so that a small corpus is not decoded over and over.
         """
         every = held_out_every(len(self.corpus))
-        held_out = range(every - 1, len(self.corpus), every)
-        chosen = np.linspace(0, len(held_out) - 1, min(count, MOST_OF_ONE * len(held_out))).astype(int)
-        work = (partial(self.attempt, number=held_out[i], place=k * GOLDEN % 1, length=length) for k, i in enumerate(chosen))
+        return self._even(len(self.corpus) // every, lambda i: i * every + every - 1, length, count, "held out for validation")
+
+    def training(self, length: int, count: int) -> Tensor:
+        """The same of the other videos."""
+        return self._even(self.training_count(), self.training_number, length, count, "to train on")
+
+    def _even(self, videos: int, number: Callable[[int], int], length: int, count: int, what: str) -> Tensor:
+        chosen = np.linspace(0, videos - 1, min(count, MOST_OF_ONE * videos)).astype(int).tolist()
+        work = (partial(self.attempt, number=number(i), place=k * GOLDEN % 1, length=length) for k, i in enumerate(chosen))
         done = list(self.streaming.decoders.map(work))
         failures = [failure for one in done for failure in one.failures]
         clips = [one.clip for one in done if one.clip is not None]
         self.streaming.skipped.add(failures)
         if not clips:
-            raise DataError(f"none of the {len(held_out)} videos of {self.corpus.name} held out for validation gives a clip of {length} "
-                            f"frames; the last: {failures[-1][1]}")
+            raise DataError(f"none of the {videos} videos of {self.corpus.name} {what} gives a clip of {length} frames; "
+                            f"the last: {failures[-1][1]}")
         return torch.from_numpy(np.stack(clips))
 
 
@@ -153,8 +177,7 @@ class ClipStream:
         self.sources, self.length, self.seed, self.where, self.max_stride = sources, length, seed, where, max_stride
         self.streaming, self.shares = sources[0].streaming, np.asarray(shares) / np.sum(shares)
         for source in sources:
-            if not source.training_count():
-                raise DataError(f"{where}: {source.corpus.name} holds a single video, which is held out for validation; give more.")
+            source.training_count()  # now, and not in a thread
         self._waiting: dict[tuple[int, int], Future[Decoded]] = {}
 
     def draw(self, step: int, batch: int) -> Tensor:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import tomllib
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal
+from types import NoneType, UnionType
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from lamplan.errors import InputError
 from lamplan.lam import LAMConfig
@@ -44,6 +46,10 @@ class PretrainConfig:
     compile: bool = False  # torch.compile, block by block
     recompute: bool = False  # trade time for memory: the activations of a block are computed again in the backward pass
 
+    def __post_init__(self) -> None:
+        _within(self, {"encoder_share": (0, 1), "imagined": (0, 1), "clip_frames": (2, math.inf), **dict.fromkeys(
+            ("encoder_batch", "batch", "micro_batch", "steps", "validation_batch"), (1, math.inf))})
+
 
 @dataclass(frozen=True)
 class DecoderRecipe:
@@ -61,9 +67,21 @@ class DecoderRecipe:
     compile: bool = False
     recompute: bool = False
 
+    def __post_init__(self) -> None:
+        _within(self, {"perceptual": (0, math.inf), **dict.fromkeys(("batch", "micro_batch", "clip_frames", "steps"), (1, math.inf))})
+
+
+def _within(recipe: PretrainConfig | DecoderRecipe, limits: dict[str, tuple[float, float]]) -> None:
+    for name, (low, high) in limits.items():
+        value = getattr(recipe, name)
+        if value is not None and not low <= value <= high:
+            wanted = f"between {low} and {high}" if high < math.inf else f"{low} or more"
+            raise InputError(f"{name} is {value}, expected {wanted}.")
+
 
 _PARTS: dict[str, Any] = {"inverse_dynamics": InverseDynamicsConfig, "world_model": WorldModelConfig,
                           "masked": MaskedConfig, "optimiser": OptimiserConfig}
+_ELSEWHERE = {"lam", "encoder_name", "encoder_weights"}  # which the file has under other names
 
 
 def load_config(name: str) -> PretrainConfig:
@@ -71,18 +89,20 @@ def load_config(name: str) -> PretrainConfig:
     path, table = _read(name, SHIPPED)
     named, weights, encoder = _encoder(table.pop("encoder", {}), f"{path} [encoder]")
     if "world_model" in table:
-        table["world_model"] = _sized(table["world_model"], f"{path} [world_model]")
+        table["world_model"] = _sized(_table(table["world_model"], f"{path} [world_model]"), f"{path} [world_model]")
     parts = {key: _build(cls, table.pop(key, {}), f"{path} [{key}]") for key, cls in _PARTS.items()}
     if "joint" in table:
         parts["joint"] = _build(JointConfig, table.pop("joint"), f"{path} [joint]")
-    bottleneck = table.pop("bottleneck", {})
+    bottleneck = _table(table.pop("bottleneck", {}), f"{path} [bottleneck]")
     kind = bottleneck.pop("kind", "noisy")
     parts["bottleneck"] = _build(config_class(kind, f"{path} [bottleneck]"), bottleneck, f"{path} [bottleneck]")
     lam_keys = {f.name for f in fields(LAMConfig)}
+    known = (lam_keys | {f.name for f in fields(PretrainConfig)}) - _ELSEWHERE
+    _refuse(set(table) - known, str(path), known)
     lam = {key: table.pop(key) for key in list(table) if key in lam_keys}
     lam |= {key: parts.pop(key) for key in ("inverse_dynamics", "world_model", "bottleneck")}
-    return _build(PretrainConfig, {**table, **parts, "lam": LAMConfig(encoder=encoder, **lam), "encoder_name": named,
-                                   "encoder_weights": weights}, str(path))
+    return _build(PretrainConfig, {**table, **parts, "lam": _build(LAMConfig, {"encoder": encoder, **lam}, str(path)),
+                                   "encoder_name": named, "encoder_weights": weights}, str(path))
 
 
 def load_decoder_recipe(name: str) -> DecoderRecipe:
@@ -112,7 +132,7 @@ def _encoder(entry: Any, where: str) -> tuple[str | None, str | None, EncoderCon
         raise InputError(f"{where}: expected a released encoder's name or a table, found {entry}.")
     table = {"name": entry} if isinstance(entry, str) else dict(entry)
     name, weights = table.pop("name", None), table.pop("weights", None)
-    base = EncoderConfig() if name is None else encoder_config(name)
+    base = EncoderConfig() if name is None else encoder_config(str(name))
     return name, weights, _build(EncoderConfig, asdict(base) | table, where)
 
 
@@ -121,14 +141,47 @@ def _sized(table: dict[str, Any], where: str) -> dict[str, Any]:
     rest = {key: value for key, value in table.items() if key != "size"}
     if "size" not in table:
         return rest
-    if table["size"] not in SIZES:
+    if table["size"] not in list(SIZES):
         raise InputError(f"{where}: size '{table['size']}' is not known; choose from {', '.join(SIZES)}, or give width, depth and heads.")
     return dict(zip(("width", "depth", "heads"), SIZES[table["size"]], strict=True)) | rest
 
 
-def _build(cls: Any, values: dict[str, Any], where: str) -> Any:
+def _build(cls: Any, values: Any, where: str) -> Any:
+    """The configuration from its entries, each of which must be of its field's type."""
     known = {f.name for f in fields(cls)}
-    unknown = sorted(set(values) - known)
+    _refuse(set(_table(values, where)) - known, where, known)
+    for name, hint in get_type_hints(cls).items():
+        if name in values and not _fits(values[name], hint):
+            raise InputError(f"{where}: {name} is {values[name]!r}, expected {' or '.join(_wanted(hint))}.")
+    try:
+        return cls(**values)
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from None
+
+
+def _table(values: Any, where: str) -> dict[str, Any]:
+    if not isinstance(values, dict):
+        raise InputError(f"{where}: expected a table of entries, found {values!r}.")
+    return values
+
+
+def _refuse(unknown: set[str], where: str, known: set[str]) -> None:
     if unknown:
-        raise InputError(f"{where}: unknown entries {unknown}; known are {sorted(known)}.")
-    return cls(**values)
+        raise InputError(f"{where}: unknown entries {sorted(unknown)}; known are {sorted(known)}.")
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    if get_origin(hint) is Literal:
+        return value in get_args(hint)
+    if isinstance(hint, UnionType):
+        return any(_fits(value, one) for one in get_args(hint))
+    return type(value) in (int, float) if hint is float else type(value) is hint
+
+
+def _wanted(hint: Any) -> list[str]:
+    """What fits, in words; None is what an entry is that is not there."""
+    if get_origin(hint) is Literal:
+        return [f"'{name}'" for name in get_args(hint)]
+    if isinstance(hint, UnionType):
+        return [word for one in get_args(hint) if one is not NoneType for word in _wanted(one)]
+    return [{int: "a whole number", float: "a number", str: "a text in quotes", bool: "true or false"}.get(hint, hint.__name__)]

@@ -41,6 +41,10 @@ class ClipStore:
     def describe(self) -> str:
         return f"{len(self.data)} frames in {len(self.starts) - 1} clips"
 
+    def identity(self) -> str:
+        """What tells it from frames of other videos, size or rate: the name of the folder on disk, see `frame_store`."""
+        return Path(str(getattr(self.data, "filename", ""))).parent.name
+
     def to(self, device: str) -> ClipStore:
         """The same in the memory of an accelerator, which would otherwise wait for the disk; on the CPU itself."""
         return self if device == "cpu" else ClipStore(torch.from_numpy(np.array(self.data)).to(device), self.starts)
@@ -65,9 +69,17 @@ class ClipStore:
 
     def validation(self, length: int, count: int) -> Tensor:
         """Up to `count` windows of the held-out clips, evenly spread, always the same ones."""
-        rows = self.split(length, validation=True)
+        return self._even(length, count, validation=True)
+
+    def training(self, length: int, count: int) -> Tensor:
+        """The same of the other clips."""
+        return self._even(length, count, validation=False)
+
+    def _even(self, length: int, count: int, validation: bool) -> Tensor:
+        rows = self.split(length, validation)
         if len(rows) == 0:
-            raise DataError(f"the clips held out for validation are shorter than {length} frames: give longer or more videos.")
+            clips = "the clips held out for validation" if validation else "the clips beside those held out for validation"
+            raise DataError(f"{clips} are shorter than {length} frames: give longer or more videos.")
         return self.read(rows[np.linspace(0, len(rows) - 1, min(count, len(rows))).astype(int)], length)
 
 

@@ -21,9 +21,12 @@ from lamplan.train.clips import Source, Streaming, new_sampler
 from lamplan.train.config import DecoderRecipe
 from lamplan.train.data import frame_store
 from lamplan.train.distribution import ALONE, Execution, World, whole_state
+from lamplan.train.facts import distinct, run_facts
 from lamplan.train.features import clip_features
 from lamplan.train.loop import Budget, Trained, train
 from lamplan.train.perceptual import lpips_distance
+from lamplan.train.snapshots import settle
+from lamplan.weights import module_fingerprint
 
 HELD_OUT = 64  # clips per folder that are decoded at each validation
 
@@ -32,7 +35,8 @@ def fit_decoder(checkpoint: Path, data: list[Path], recipe: DecoderRecipe, *, bu
                 device: str = "cpu", precision: Precision = "fp32", world: World = ALONE, stream: Streaming | None = None) -> Decoder:
     """Trains a decoder on folders, lists or shards of video and writes it into `checkpoint`, with its section of the card.
 
-    `run` keeps state and curves, from which a killed run goes on, and the frames (under `cache`), unless they come from a `stream`.
+    `run` keeps state and curves, from which a killed run goes on, also with a larger budget; InputError where that is of another
+    run. The frames are kept as well (under `cache`), unless they come from a `stream`.
     """
     model = LatentActionModel.load(checkpoint).to(device)
     config = model.config.encoder
@@ -42,11 +46,14 @@ def fit_decoder(checkpoint: Path, data: list[Path], recipe: DecoderRecipe, *, bu
                   for folder in data]
     torch.manual_seed(recipe.seed)
     decoder = Decoder(recipe.decoder, config).to(device)
-    done = train_decoder(decoder, model.encoder, stores, [folder.name for folder in data], recipe, budget, run,
+    names = distinct([folder.name for folder in data])
+    settle(run, run_facts(asdict(recipe), names, stores, precision=precision,
+                          encoder=f"{module_fingerprint(model.encoder)} in mode {config.mode}"))
+    done = train_decoder(decoder, model.encoder, stores, names, recipe, budget, run,
                          Execution(precision, recipe.parallel, recipe.compile, recipe.recompute), world)
     if world.leads:
         decoder.save(checkpoint, model.encoder)
-        videos = {folder.name: store.describe() for folder, store in zip(data, stores, strict=True)}
+        videos = {name: store.describe() for name, store in zip(names, stores, strict=True)}
         write_section(checkpoint, "Decoder", {"Video": videos, "Recipe": asdict(recipe)}, {"decoder": done})
     return decoder
 

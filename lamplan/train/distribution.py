@@ -129,13 +129,14 @@ class Spread:
                 self._whole = DistributedDataParallel(self._whole, broadcast_buffers=False, gradient_as_bucket_view=True)
             return
         # A bottleneck's few words stay whole on every process: they are moved by hand when nobody uses them.
-        self._replicated = [p for part in module.modules() if isinstance(part, Bottleneck) for p in part.parameters()]
+        whole = {p for part in module.modules() if isinstance(part, Bottleneck) for p in part.parameters()}
+        self._replicated = [p for p in module.parameters() if p in whole and p.requires_grad]
         mesh = init_device_mesh(next(module.parameters()).device.type, (world.size,))
         # A block also returns its keys and values, views that nobody writes to.
         warnings.filterwarnings("ignore", message="FSDP2-wrapped module .* returned a view tensor")
         for block in blocks:
             fully_shard(block, mesh=mesh)
-        fully_shard(self._whole, mesh=mesh, ignored_params=set(self._replicated))
+        fully_shard(self._whole, mesh=mesh, ignored_params=whole)
 
     def run(self, function: Callable[..., Any], *arguments: Any) -> Any:
         return self._whole(function, *arguments)

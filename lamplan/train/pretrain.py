@@ -24,10 +24,13 @@ from lamplan.train.clips import Source, Streaming, new_sampler
 from lamplan.train.config import PretrainConfig
 from lamplan.train.data import ClipStore, feature_store, frame_store
 from lamplan.train.distribution import ALONE, Execution, World, whole_state
+from lamplan.train.facts import distinct, run_facts
 from lamplan.train.features import clip_features
 from lamplan.train.flops import training_flops
 from lamplan.train.joint import JointModel, collapse, kept_state
 from lamplan.train.loop import Budget, Trained, train
+from lamplan.train.snapshots import settle
+from lamplan.weights import fingerprint, module_fingerprint
 
 
 def pretrain(config: PretrainConfig, data: list[Path], out: Path, *, budget: Budget, in_domain: list[Path] | None = None,
@@ -42,8 +45,8 @@ def pretrain(config: PretrainConfig, data: list[Path], out: Path, *, budget: Bud
     was fitted to them stays valid; `encoder_only` spends the whole budget on the encoder and leaves the rest untrained, for other runs to
     take it from. A recipe with encoder weights trains no encoder: it is read, standardised on the video, and saved with the rest, so that a
     checkpoint loads without the file. With a table `[joint]` in the recipe the encoder, wherever it comes from, then goes on learning with
-    the rest, from frames. `out/run` keeps state and curves, from which a killed run goes on. `device` is torch's name of it; on an
-    accelerator the clips lie in its memory.
+    the rest, from frames. `out/run` keeps state and curves, from which a killed run goes on, also with a larger budget;
+    InputError where that is of another run. `device` is torch's name of it; on an accelerator the clips lie in its memory.
     The processes of `world` share every batch, and the folders. Frames and features are made once and kept under `cache`; with `stream`
     they are made when they are needed and not kept.
     """
@@ -72,6 +75,13 @@ def pretrain(config: PretrainConfig, data: list[Path], out: Path, *, budget: Bud
         wild = [open_store(folder, cache, size, fps) for folder in data]
         extra = [open_store(folder, cache, size, fps) for folder in in_domain or []]
     execution = Execution(precision, config.parallel, config.compile, config.recompute)
+    names = distinct([folder.name for folder in [*data, *(in_domain or [])]])
+    recipe = asdict(config) | {"lam": config.lam.as_dict()}
+    given = {"--from": start, "--encoder-from": encoder_from, "--latents-from": latents_from}
+    others = {option: fingerprint(folder) for option, folder in given.items() if folder}
+    others |= {"encoder weights": module_fingerprint(model.encoder)} if foreign else {}
+    others |= {"--share": f"{share} of {', '.join(names[len(data) :])}"} if in_domain else {}
+    settle(run, run_facts(recipe, names, wild + extra, precision=precision, **others))
 
     lam_budget = budget
     stages: dict[str, Trained] = {}
@@ -97,15 +107,13 @@ def pretrain(config: PretrainConfig, data: list[Path], out: Path, *, budget: Bud
             part.load_state_dict(known.state_dict())
             part.eval().requires_grad_(False)
 
-    recipe = asdict(config) | {"lam": config.lam.as_dict()}
     if encoder_only:
         if world.leads:
             model.save(out)
-            videos = {folder.name: store.describe() for folder, store in zip(data, wild, strict=True)}
+            videos = {name: store.describe() for name, store in zip(names, wild, strict=False)}
             write_card(out, "Encoder", {"Video": videos, "Recipe": recipe}, stages)
         return model
 
-    names = [folder.name for folder in [*data, *(in_domain or [])]]
     stores, frames = wild + extra, config.clip_frames
     if config.encode == "once" and stream is None and config.joint is None:
         with world.leader_first():
@@ -132,7 +140,7 @@ def train_encoder(encoder: Encoder, stores: Sequence[Source], config: PretrainCo
     # What is trained may end sharded or compiled: it is a copy, and the encoder gets its weights.
     module = MaskedPrediction(copy.deepcopy(encoder), config.masked).to(encoder.pixel_mean.device)
     sampler = new_sampler(stores, [store.weight for store in stores], 2, config.seed, "encoder", every=world.size)
-    held_out = torch.cat([store.validation(2, 128) for store in stores])
+    held_out = torch.cat([store.validation(2, 128) for store in stores]).to(encoder.pixel_mean.device)  # a stream's lie on the CPU
 
     def loss(pairs: Tensor, step: int) -> tuple[Tensor, dict[str, Tensor]]:
         return module.loss(pairs)
@@ -153,9 +161,9 @@ def train_encoder(encoder: Encoder, stores: Sequence[Source], config: PretrainCo
 
 @torch.inference_mode()
 def standardise(encoder: Encoder, stores: Sequence[Source], frames: int = 2048) -> None:
-    """Measures mean and standard deviation of every feature channel, so that features come out at unit variance."""
+    """Measures mean and standard deviation of every feature channel on the training video, so that features come out at unit variance."""
     step, device = encoder.config.step_frames, encoder.pixel_mean.device
-    rows = torch.cat([store.validation(step, frames // len(stores)) for store in stores])
+    rows = torch.cat([store.training(step, frames // len(stores)) for store in stores])
     raw = torch.cat([encoder.clip_tokens(part.to(device)) for part in rows.split(64)]).flatten(0, 2)
     encoder.feature_mean.copy_(raw.mean(0))
     encoder.feature_std.copy_(raw.std(0).clamp_min(1e-4))
@@ -227,13 +235,13 @@ def train_lam(model: LatentActionModel, draws: Draws, held_out: dict[str, Tensor
 
 
 def _diagnose(model: LatentActionModel, encoder: Encoder, clips: Tensor, config: PretrainConfig) -> dict[str, float]:
-    """The mean of `LatentActionModel.diagnose` over all clips; of an encoder that learns, whether its features collapse as well."""
-    device = encoder.pixel_mean.device
-    found = []
-    for part in clips.split(config.validation_batch):
-        features = clip_features(encoder, part.to(device))
-        found.append(model.diagnose(features) | (collapse(features) if config.joint else {}))
-    return {key: float(np.mean([each[key] for each in found])) for key in found[0]}
+    """`LatentActionModel.diagnose` of all clips, some at a time; of an encoder that learns, whether its features collapse as well."""
+    device, size = encoder.pixel_mean.device, config.validation_batch
+    found = model.diagnose_parts(lambda first, last: clip_features(encoder, clips[first:last].to(device)), len(clips), size)
+    if config.joint:
+        told = [(collapse(clip_features(encoder, part.to(device))), len(part) / len(clips)) for part in clips.split(size)]
+        found |= {key: sum(each[key] * share for each, share in told) for key in told[0][0]}
+    return found
 
 
 def _shares(sizes: list[float], wild: int, share: float) -> list[float]:

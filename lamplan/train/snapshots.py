@@ -35,17 +35,22 @@ FLAT = StateDictOptions(flatten_optimizer_state_dict=True)
 MODEL, OPTIMISER, BEST, STEP, SECONDS = "model.", "optimiser.", "best.", "step", "seconds"
 
 
+STAGES = ("", "encoder/", "lam/", "regression/", "fold-*/", "fold-*/regression/")
+"""Where a run keeps its snapshots; what else lies below its folder may be other runs."""
+
+
 def settle(folder: Path, wanted: dict[str, str]) -> None:
     """Notes in `folder/run.json` what the run there is of, each fact by its name; how long it is to be is none of them.
 
-    InputError where a folder below holds snapshots of a run of something else, or of one that was not noted: they would be gone on from.
+    InputError where it holds snapshots of a run of something else, or of one that was not noted: they would be gone on from.
     """
     note = folder / "run.json"
     try:
-        found = json.loads(note.read_text(encoding="utf-8"))
+        read = json.loads(note.read_text(encoding="utf-8"))
+        found = read if isinstance(read, dict) else {}
     except (FileNotFoundError, ValueError):
         found = {}
-    if found != wanted and any(folder.glob("**/state/step-*")):
+    if found != wanted and any(any(folder.glob(f"{stage}state/step-*")) for stage in STAGES):
         differs = [f"{name}: {found.get(name, 'none')}, now {wanted.get(name, 'none')}" for name in found | wanted
                    if found.get(name) != wanted.get(name)] if found else ["an older one, which was not noted"]
         raise InputError(f"the state in {folder} is of another run ({'; '.join(differs)}): give another --out, or delete that folder to "

@@ -11,7 +11,7 @@ from typing import Any
 class Stop:
     """Within this context the first of these signals does not end the process but is kept as `asked`, for the loop to save and stop.
 
-    After it Ctrl-C means what it did before: a second one ends the process at once.
+    After a Ctrl-C another means what it did before: it ends the process at once.
     """
 
     def __init__(self) -> None:

@@ -54,9 +54,8 @@ class Errors:
 
 
 def whole_plans(pairs: InferredPairs) -> InferredPairs:
-    """The pairs that errors over whole plans are measured on."""
-    every = pairs.at_most(MOST)
-    return every.where(every.longest())
+    """The pairs that errors over whole plans are measured on: chosen first, as of few pairs the longest need not be long."""
+    return pairs.where(pairs.longest()).at_most(MOST)
 
 
 @torch.inference_mode()
@@ -66,10 +65,7 @@ def held_out_errors(lam: LatentActionModel, controller: Controller, regression: 
     mean motion of the episodes learned from (`usual`, by the number of steps (G + 1, A)); of the world model's next frame with
     the latent of the true action, the inferred one, none, and of the present frame; and of the motion of a single step, read back from
     the first two of these latents. On at most MOST pairs each."""
-    every, steps = pairs.at_most(MOST), pairs.where(pairs.gap == 1).at_most(MOST)
-    proposal = torch.cat([controller.actions(every.features[first].float(), z[:, None])[:, 0] - moved for first, z, moved in
-                          zip(every.first.split(64), every.latents.split(64), every.moved.split(64), strict=True)])
-    far, axes = every.longest(), spec.position  # those of `whole_plans`
+    far, steps, axes = whole_plans(pairs), pairs.where(pairs.gap == 1).at_most(MOST), spec.position
     parts: dict[str, list[Tensor]] = {"controller": [], "inferred": [], "zero": [], "copy": []}
     back: dict[str, list[Tensor]] = {"controller": [], "inferred": []}
     for rows in torch.arange(len(steps), device=steps.first.device).split(64):
@@ -81,14 +77,21 @@ def held_out_errors(lam: LatentActionModel, controller: Controller, regression: 
                 motion = controller.actions(s, z[:, None])[:, 0] - steps.moved[rows]
                 back[name].append(motion[:, axes].norm(dim=1))
         parts["copy"].append((s - s_next).abs().mean((1, 2)))
-    errors = {"proposed": proposal, "zero action": every.moved, "mean motion": every.moved - usual[every.gap]}
-    regressed = errors_of(regression, whole_plans(pairs))
-    plan = {name: by[far][:, axes].norm(dim=1).cpu().numpy() for name, by in errors.items()}
-    plan["goal regression"] = regressed[:, axes].norm(dim=1).cpu().numpy()
+    known = far.gap.clamp_max(len(usual) - 1)  # beyond the longest motion that was learned from it goes on as before
+    regressed = errors_of(regression, far)
+    errors = {"proposed": read_back(controller, far), "zero action": far.moved,
+              "mean motion": far.moved - usual[known] * (far.gap / known)[:, None], "goal regression": regressed}
+    plan = {name: by[:, axes].norm(dim=1).cpu().numpy() for name, by in errors.items()}
     step, read = ({name: torch.cat(values).cpu().numpy() for name, values in by.items()} for by in (parts, back))
     read["zero action"] = steps.moved[:, axes].norm(dim=1).cpu().numpy()
-    return Errors(every.episode[far].cpu().numpy(), plan, proposal.cpu().numpy(), regressed.cpu().numpy(),
-                  steps.episode.cpu().numpy(), step, read)
+    proposal = read_back(controller, pairs.at_most(MOST))
+    return Errors(far.episode.cpu().numpy(), plan, proposal.cpu().numpy(), regressed.cpu().numpy(), steps.episode.cpu().numpy(), step, read)
+
+
+def read_back(controller: Controller, pairs: InferredPairs) -> Tensor:
+    """Errors (N, A) of the motions read back from the latents between the two frames of all pairs."""
+    return torch.cat([controller.actions(pairs.features[first].float(), z[:, None])[:, 0] - moved for first, z, moved in
+                      zip(pairs.first.split(64), pairs.latents.split(64), pairs.moved.split(64), strict=True)])
 
 
 @dataclass(frozen=True)

@@ -10,14 +10,26 @@ import torch
 
 from benchmarks import training
 from benchmarks.operators import OperatorProfile
+from lamplan.errors import InputError
 from lamplan.lam import LatentActionModel
 from lamplan.report import Results
 from lamplan.train import flops
 from lamplan.train.config import load_config
+from lamplan.train.distribution import Execution
 from lamplan.train.flops import matrix_rate, training_flops
 from lamplan.train.pretrain import Joint
 from lamplan.train.timing import Seconds
 from tests import tiny
+from tests.train import cluster
+
+
+def test_a_price_of_the_whole_batch_is_not_measured_in_parts(tmp_path: Path) -> None:
+    config = cluster.recipe("sparse", micro_batch=2)
+    trial = training.Trial(config, Execution(), torch.device("cpu"))
+    with pytest.raises(InputError, match=r"a batch of 8 as a whole.*parts of 2: give --batch and --micro-batch the same number"):
+        trial.measure(training.QUICK, lambda found, peak: None)
+    assert training.Trial(cluster.recipe("sparse", micro_batch=8), Execution(), torch.device("cpu")).measure(
+        training.QUICK, lambda found, peak: None)
 
 
 @pytest.mark.parametrize("encode", ["once", "each_step"])

@@ -60,6 +60,16 @@ def test_an_unknown_kind_gets_a_sentence(tmp_path: Path) -> None:
         LatentActionModel.load(tmp_path)
 
 
+def test_the_price_of_a_noisy_latent_is_reckoned_in_full_precision() -> None:
+    torch.manual_seed(0)
+    parameters = (0.02 * torch.randn(120, 16)).bfloat16()
+    noisy = new_bottleneck(NoisyConfig(8))
+    half, full = noisy.sample(parameters), noisy.sample(parameters.float())
+    assert half.nats.dtype == half.penalty.dtype == torch.float32
+    torch.testing.assert_close(half.nats, full.nats)
+    assert half.latents.dtype == torch.bfloat16
+
+
 def test_sparse_terms_are_those_of_the_formulas() -> None:
     config = SparseConfig(dim=6, l1=0.3)
     z = torch.randn(40, 6) * torch.tensor([0.1, 0.5, 1.0, 2.0, 0.0, 1.0]) + 0.2

@@ -107,6 +107,15 @@ def test_encoder_of_kept_patches_sees_their_true_places() -> None:
     torch.testing.assert_close(encoder.tokens(pixels, order), every.gather(1, order[..., None].expand_as(every)), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("edge", [32, 48])
+def test_a_single_image_is_encoded_as_one_of_several(edge: int) -> None:
+    lam = scrambled(LatentActionModel(LAM))
+    pictures = torch.randint(0, 256, (2, 3, edge, edge, 3), dtype=torch.uint8)
+    every = lam.encode(pictures)  # type: ignore[operator]
+    assert every.shape == (2, 3, 16, 24)
+    torch.testing.assert_close(lam.encode(pictures[1, 2]), every[1, 2], rtol=1e-4, atol=1e-5)  # type: ignore[operator]
+
+
 def test_an_untrained_world_model_copies_the_last_frame() -> None:
     s = torch.randn(2, 3, 16, 24)
     torch.testing.assert_close(WorldModel(LAM.world_model, 24, 4, 8)(s, torch.randn(2, 3, 8)), s)
@@ -130,6 +139,14 @@ def test_steps_with_kept_keys_equal_teacher_forcing() -> None:
     for t in range(4):
         one, past = model.step(s[:, t], z[:, t], past)
         torch.testing.assert_close(one, whole[:, t], rtol=1e-4, atol=1e-5)
+
+
+def test_more_frames_than_there_are_positions_get_a_sentence() -> None:
+    model, s, z = WorldModel(LAM.world_model, 24, 4, 8), torch.randn(1, 9, 16, 24), torch.randn(1, 9, 8)
+    for work in (model, lambda s, z: model.imagine(s[:, 0], z)):
+        assert work(s[:, :8], z[:, :8]).shape == (1, 8, 16, 24)
+        with pytest.raises(InputError, match="has positions for 8 frames"):
+            work(s, z)
 
 
 @pytest.mark.parametrize("gradient", [False, True])

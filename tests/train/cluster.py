@@ -51,12 +51,16 @@ class Squares:
         return torch.from_numpy(first + 0.3 * np.arange(4).reshape(-1, 1, 1) * move).half()
 
 
-def learn(config: PretrainConfig, out: Path, steps: int, *, images: bool = False, world: World = ALONE) -> LatentActionModel:
-    """Trains and returns the model; the curves in `out` hold every step."""
+def learn(config: PretrainConfig, out: Path, steps: int, *, images: bool = False, world: World = ALONE,
+          frozen: bool = False) -> LatentActionModel:
+    """Trains and returns the model, or with `frozen` latents its world model alone; the curves in `out` hold every step."""
     loop.LOG_EVERY = 1
     torch.manual_seed(0)
     model = LatentActionModel(config.lam)
     model.encoder.eval().requires_grad_(False)
+    if frozen:
+        model.inverse_dynamics.eval().requires_grad_(False)
+        model.bottleneck.eval().requires_grad_(False)
     clips = Squares(images)
     train_lam(model, clips, {"held": clips.draw(10**9, 4)}, config, Budget(steps=steps), out,
               Execution("fp32", config.parallel, config.compile, config.recompute), world)

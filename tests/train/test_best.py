@@ -46,6 +46,13 @@ def curve(out: Path) -> list[float]:
     return [float(row.split(",")[2]) for row in cluster.losses(out) if ",val/far," in row]
 
 
+def test_a_run_without_a_finite_score_has_no_best_weights(tmp_path: Path) -> None:
+    module = nn.Linear(1, 1)
+    with pytest.raises(LamplanError, match="no validation of this run gave a finite 'far'"):
+        train(module, lambda step, size: torch.ones(size, 1), lambda x, step: (module(x).square().mean(), {}), Budget(steps=9), tmp_path,
+              batch=2, title="t", config=CONFIG, seed=0, validate=lambda: {"far": float("nan")}, validate_every=2, patience=PATIENCE)
+
+
 def test_the_best_weights_are_left_and_the_run_ends_early(tmp_path: Path) -> None:
     model, done = overfit(tmp_path / "stopping", 200)
     assert done.kept > 5

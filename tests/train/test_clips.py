@@ -66,6 +66,21 @@ def test_folder_list_and_shards_give_the_same_clips(videos: Path, streaming: Str
     assert torch.equal(drawn[0], drawn[1]) and torch.equal(drawn[0], drawn[2])
 
 
+def test_a_corpus_is_told_from_others(videos: Path, streaming: Streaming, tmp_path: Path) -> None:
+    folder = tmp_path / "v"
+    folder.mkdir()
+    for video in videos.iterdir():
+        (folder / video.name).write_bytes(video.read_bytes())
+    source = streaming.store(videos, tmp_path, 32, 4.0)
+    assert source.identity() == streaming.store(folder, tmp_path, 32, 4.0).identity()  # wherever it lies
+    others = [source, streaming.store(folder, tmp_path, 16, 4.0), streaming.store(folder, tmp_path, 32, 2.0)]
+    (folder / "3.mp4").write_bytes((folder / "3.mp4").read_bytes() + b" ")
+    others.append(streaming.store(folder, tmp_path, 32, 4.0))
+    (folder / "3.mp4").rename(folder / "three.mp4")
+    others.append(streaming.store(folder, tmp_path, 32, 4.0))
+    assert len({other.identity() for other in others}) == 5
+
+
 @pytest.mark.parametrize("count", [2, 24, 25, 26, 99, 1000])
 def test_held_out_videos_are_never_drawn_and_all_others_can_be(streaming: Streaming, tmp_path: Path, count: int) -> None:
     (tmp_path / "list.txt").write_text("\n".join(f"{i}.mp4" for i in range(count)))
@@ -147,8 +162,11 @@ def test_a_corpus_without_a_good_file_ends_with_a_sentence(tmp_path: Path) -> No
             source.validation(LENGTH, 4)
         (tmp_path / "bad2").mkdir()
         faults.spoil(tmp_path / "bad2", "good", np.random.default_rng(0))
+        alone = streaming.store(tmp_path / "bad2", tmp_path, 32, 4.0)
         with pytest.raises(DataError, match="a single video"):
-            stream([streaming.store(tmp_path / "bad2", tmp_path, 32, 4.0)])
+            stream([alone])
+        with pytest.raises(DataError, match="a single video"):
+            alone.training(LENGTH, 4)
 
 
 def test_names_with_tabs_and_ends_of_lines_stay_on_their_line(tmp_path: Path) -> None:

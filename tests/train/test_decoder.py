@@ -12,10 +12,12 @@ from torch import nn
 
 from lamplan import InputError, LatentActionModel
 from lamplan.cli import main
-from lamplan.models.decoder import Decoder
+from lamplan.models.decoder import Decoder, DecoderConfig
 from lamplan.models.lpips import LPIPS
-from lamplan.train.config import load_config, load_decoder_recipe
+from lamplan.train.config import DecoderRecipe, load_config, load_decoder_recipe
 from lamplan.train.data import frame_store
+from lamplan.train.decoder import fit_decoder
+from lamplan.train.loop import Budget
 from lamplan.train.lpips_weights import weights_file
 from lamplan.train.optimiser import OptimiserConfig
 from tests import tiny
@@ -79,6 +81,26 @@ def test_a_decoder_learns_to_show_what_was_seen_and_leaves_the_model_alone(
     assert "wrote the decoder into" in capsys.readouterr().out
 
 
+def test_a_decoders_run_folder_takes_no_other_run(
+        tmp_path: Path, checkpoint: Path, data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert decoder(tmp_path, checkpoint, data, 2) == 0 == decoder(tmp_path, checkpoint, data, 3)
+    weights = (checkpoint / "decoder.safetensors").read_bytes()
+    assert decoder(tmp_path, checkpoint, data, 3, "seed = 5") == 2 and "(seed: 0, now 5)" in capsys.readouterr().err
+    rebuilt = LatentActionModel.load(checkpoint)
+    rebuilt.encoder.norm.bias.data += 1
+    rebuilt.save(checkpoint)
+    assert decoder(tmp_path, checkpoint, data, 3) == 2 and "is of another run (encoder: " in capsys.readouterr().err
+    assert (checkpoint / "decoder.safetensors").read_bytes() == weights
+
+
+def test_folders_of_the_same_name_are_decoded_apart(tmp_path: Path, checkpoint: Path, data: Path) -> None:
+    other = tiny.videos(tmp_path / "other" / "videos")
+    recipe = DecoderRecipe(DecoderConfig(24, 1, 2), batch=4)
+    fit_decoder(checkpoint, [data, other], recipe, budget=Budget(steps=1), run=tmp_path / "run", cache=tmp_path / "cache")
+    assert {"val/videos/l1", "val/videos-2/l1"} <= set(last(tmp_path / "run"))
+    assert "- videos-2: 72 frames in 6 clips" in (checkpoint / "README.md").read_text()
+
+
 def test_lpips_is_used_where_its_weights_are_and_missed_with_a_sentence(
         tmp_path: Path, checkpoint: Path, data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
@@ -105,10 +127,16 @@ def test_lpips_is_used_where_its_weights_are_and_missed_with_a_sentence(
     assert true.shape[1] == 3 and -1 <= true.min() < -0.1 and true.max() <= 1
 
 
-def test_recipes() -> None:
+def test_recipes(tmp_path: Path) -> None:
     paper = load_decoder_recipe("paper")
     assert (paper.steps, paper.batch, paper.clip_frames, paper.decoder.causal, paper.perceptual) == (90_000, 512, 16, True, 1.0)
     assert paper.optimiser == OptimiserConfig("muon", 3e-4, 0.02, 0.01, 0.1333, 1.0)
     assert load_decoder_recipe("small").decoder.width == 128
     with pytest.raises(InputError, match="no recipe 'large': give the path of a TOML file or one of paper, small"):
         load_decoder_recipe("large")
+    path = tmp_path / "decoder.toml"
+    for text, told in (("decoder = 3", r"\[decoder\]: expected a table"), ("batch = 0", "batch is 0, expected 1 or more"),
+                       ('parallel = "dpp"', "expected 'ddp' or 'fsdp'")):
+        path.write_text(text + "\n")
+        with pytest.raises(InputError, match=told):
+            load_decoder_recipe(str(path))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -15,14 +16,16 @@ from lamplan import LatentActionModel
 from lamplan.errors import InputError
 from lamplan.models.world_model import WorldModel, WorldModelConfig
 from lamplan.train.batches import Parts
-from lamplan.train.distribution import ALONE, Execution, Spread, World
+from lamplan.train.distribution import ALONE, Execution, Spread, World, clip_gradients
 from lamplan.train.joint import JointConfig
 from lamplan.train.optimiser import OptimiserConfig
+from lamplan.train.pretrain import Joint
 from tests.train.cluster import BOTTLENECKS, Squares, learn, losses, recipe, together
 
 STEPS = 20  # the discrete bottleneck resets its words at every fifth
 MUON_STEPS = 3
 JOINT_STEPS = 4
+FROZEN_STEPS = 3
 MUON = {"encode": "each_step", "optimiser": OptimiserConfig("muon", warmup=0.2)}
 PARALLEL = ("ddp", "fsdp")
 ways = pytest.mark.parametrize(("kind", "parallel"), [(kind, parallel) for kind in BOTTLENECKS for parallel in PARALLEL])
@@ -39,6 +42,26 @@ def _all_ways(world: World, out: Path) -> None:
     # Other paths of the same code: images encoded at each step, activations computed again, Muon on sharded matrices.
     model = learn(recipe("noisy", parallel="fsdp", recompute=True, **MUON), out / "muon", MUON_STEPS, images=True, world=world)
     torch.save(model.state_dict(), out / f"muon-{world.rank}.pt")
+    for parallel in PARALLEL:
+        torch.save(_slopes(world, parallel), out / f"slopes-{parallel}-{world.rank}.pt")
+        # Nothing but the world model learns.
+        frozen = learn(recipe("discrete", parallel=parallel), out / f"frozen-{parallel}", FROZEN_STEPS, world=world, frozen=True)
+        torch.save(frozen.state_dict(), out / f"frozen-{parallel}-{world.rank}.pt")
+
+
+def _slopes(world: World, parallel: str) -> dict[str, Tensor]:
+    """The codebook's gradient and the norm of all gradients after a step's backward passes: Adam would hide a factor in them."""
+    config = recipe("discrete")
+    torch.manual_seed(0)
+    model = LatentActionModel(config.lam)
+    joint = Joint(model)
+    spread = Spread(joint, Execution(parallel=parallel), world)  # type: ignore[arg-type]
+    parts = Squares().draw(0, 8).float().split(2)[world.rank :: world.size]
+    for k, part in enumerate(parts):
+        with spread.accumulating(last=k == len(parts) - 1):
+            (spread.run(model.loss, part)[0] / len(parts)).backward()
+    norm = clip_gradients(list(joint.parameters()), math.inf)
+    return {"words": model.bottleneck.words.grad.clone(), "norm": torch.tensor(norm)}
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +89,27 @@ def test_two_processes_learn_what_one_does(kind: str, parallel: str, pair: Path)
     assert any("world_model" in name for name in moved) and any("inverse_dynamics" in name for name in moved)
     if kind == "discrete":
         assert "bottleneck.words" in moved and state["bottleneck.seen"] < 120
+
+
+def test_gradients_are_averaged_over_processes_to_the_factor(pair: Path) -> None:
+    expected = _slopes(ALONE, "ddp")
+    assert expected["words"].abs().max() > 1e-3
+    for parallel in PARALLEL:
+        for rank in range(2):
+            found = torch.load(pair / f"slopes-{parallel}-{rank}.pt", weights_only=True)
+            torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-6)
+
+
+def test_a_codebook_that_stays_is_shared_as_well(pair: Path, tmp_path: Path) -> None:
+    alone = learn(recipe("discrete"), tmp_path, FROZEN_STEPS, frozen=True)
+    start = torch.manual_seed(0) and LatentActionModel(alone.config).state_dict()
+    assert torch.equal(alone.bottleneck.words, start["bottleneck.words"])
+    assert not torch.equal(alone.world_model.head.weight, start["world_model.head.weight"])
+    for parallel in PARALLEL:
+        for rank in range(2):
+            state = torch.load(pair / f"frozen-{parallel}-{rank}.pt", weights_only=True)
+            for name, tensor in alone.state_dict().items():
+                torch.testing.assert_close(state[name], tensor, rtol=0, atol=1e-5, msg=lambda text, name=name: f"{name}: {text}")
 
 
 def test_other_paths_agree_as_far_as_their_precision_allows(pair: Path, tmp_path: Path) -> None:

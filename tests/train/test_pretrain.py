@@ -7,6 +7,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,17 +18,25 @@ from lamplan.cli import main
 from lamplan.controllers import latents_fingerprint
 from lamplan.errors import InputError, LamplanError
 from lamplan.latents import DiscreteConfig
+from lamplan.models.encoder import Encoder
+from lamplan.models.masked import MaskedPrediction
 from lamplan.train import loop
+from lamplan.train import pretrain as pretraining
+from lamplan.train.clips import Streaming
 from lamplan.train.config import load_config
 from lamplan.train.controller import fit
 from lamplan.train.data import ClipStore, Sampler, frame_store
+from lamplan.train.facts import distinct
 from lamplan.train.joint import JointConfig
 from lamplan.train.loop import Budget
 from lamplan.train.optimiser import OptimiserConfig, Optimisers, learning_rate
-from lamplan.train.pretrain import pretrain
+from lamplan.train.pretrain import _diagnose, pretrain, standardise, train_encoder
 from lamplan.train.snapshots import Snapshots
+from lamplan.video import write_video
 from tests import tiny
 from tests.models import released
+from tests.models.test_networks import scrambled
+from tests.train import cluster
 
 ROBOT = Path(__file__).parents[2] / "controllers" / "rover" / "robot.toml"
 
@@ -64,11 +73,42 @@ def test_pretraining_reports_what_tells_it_from_a_copier_and_beats_copying(check
 def test_features_come_out_standardised(checkpoint: Path, data: Path) -> None:
     lam = LatentActionModel.load(checkpoint)
     frames = frame_store(data, checkpoint / "run" / "cache", 32, 4.0)
-    measured_on = frames.read(frames.split(1, validation=True), 1)[:, 0]
+    measured_on = frames.read(frames.split(1, validation=False), 1)[:, 0]
     with torch.inference_mode():
         features = lam.encode(measured_on)
     assert features.mean((0, 1)).abs().max() < 1e-3
     assert (features.std((0, 1)) - 1).abs().max() < 1e-2
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_features_are_standardised_on_what_is_trained_on(streamed: bool, recipe: Path, tmp_path: Path) -> None:
+    """The video that is held out is still and dark: it says nothing of the others."""
+    lively = tiny.videos(tmp_path / "v", count=5)
+    write_video(lively / "9.mp4", np.full((12, 32, 32, 3), 8, np.uint8), 4.0)
+    torch.manual_seed(0)
+    encoder = LatentActionModel(load_config(str(recipe)).lam).encoder.eval()
+    with Streaming(workers=1) as streaming:
+        open_store = streaming.store if streamed else frame_store
+        source = open_store(lively, tmp_path / "cache", 32, 4.0)
+        standardise(encoder, [source])  # type: ignore[list-item]
+        assert source.validation(1, 9).max() < 30 and source.training(1, 60).float().amax((1, 2, 3, 4)).min() > 200
+    frames = frame_store(lively, tmp_path / "cache", 32, 4.0)
+    with torch.inference_mode():
+        features = encoder(torch.from_numpy(np.array(frames.data[:60])))
+    assert features.mean((0, 1)).abs().max() < 0.2 and (features.std((0, 1)) - 1).abs().max() < 0.2
+
+
+def test_what_is_said_of_held_out_clips_does_not_depend_on_how_many_are_read_at_once() -> None:
+    for kind in cluster.BOTTLENECKS:
+        config, clips = cluster.recipe(kind), cluster.Squares().draw(0, 10).float()
+        clips[8:] *= 4
+        torch.manual_seed(0)
+        lam = scrambled(LatentActionModel(config.lam))
+        whole = lam.diagnose(clips)  # type: ignore[operator]
+        for size in (1, 3, 64):
+            found = _diagnose(lam, lam.encoder, clips, replace(config, validation_batch=size))  # type: ignore[arg-type]
+            assert found == pytest.approx(whole, rel=1e-5) and found["shuffled"] != pytest.approx(found["inferred"], rel=2e-5)
+        assert set(whole) - set(lam.diagnose(clips[:1])) == {"shuffled"}  # type: ignore[operator]
 
 
 def test_a_saved_checkpoint_loads_as_it_was_and_the_encoder_is_frozen(checkpoint: Path, tmp_path: Path) -> None:
@@ -130,6 +170,58 @@ def test_a_codebook_that_stays_counts_no_words(data: Path, recipe: Path, tmp_pat
     first = pretrain(config, [data], tmp_path / "first", budget=Budget(steps=3))
     after = pretrain(config, [data], tmp_path / "after", budget=Budget(steps=3), latents_from=tmp_path / "first")
     assert latents_fingerprint(after) == latents_fingerprint(first)
+
+
+def test_a_run_folder_takes_no_other_run(data: Path, recipe: Path, checkpoint: Path, tmp_path: Path) -> None:
+    config, cache, out = load_config(str(recipe)), tmp_path / "cache", tmp_path / "out"
+    other_data = tiny.videos(tmp_path / "other" / "videos", count=12)
+    given = {"config": config, "data": [data], "out": out, "budget": Budget(steps=2), "encoder_from": checkpoint, "cache": cache}
+    first = pretrain(**given)  # type: ignore[arg-type]
+    longer = pretrain(**given | {"budget": Budget(steps=3), "config": replace(config, recompute=True)})  # type: ignore[arg-type]
+    assert not torch.equal(first.world_model.embed.weight, longer.world_model.embed.weight)
+    weaker = replace(config, lam=replace(config.lam, bottleneck=replace(config.lam.bottleneck, weight=5e-3)))
+    rebuilt = tmp_path / "rebuilt" / checkpoint.name
+    lam = LatentActionModel.load(checkpoint)
+    lam.encoder.norm.bias.data += 1
+    lam.save(rebuilt)
+    before = (out / "model.safetensors").read_bytes()
+    changes: list[tuple[dict[str, object], str]] = [
+        ({"config": weaker}, r"lam\.bottleneck\.weight: 1e-05, now 0\.005"),
+        ({"config": replace(config, seed=7, batch=4)}, "batch: 8, now 4; seed: 0, now 7"),
+        ({"data": [other_data]}, r"video 1: videos, 480 frames in 40 clips \(frames-\w+\), now videos, 144 frames"),
+        ({"data": [data, other_data]}, "video 2: none, now videos-2, "),
+        ({"in_domain": [data], "share": 0.4}, "--share: none, now 0.4 of videos-2"),
+        ({"encoder_from": rebuilt}, r"--encoder-from: \w+, now \w+\)"), ({"encoder_from": None, "start": checkpoint}, "--from: none, now"),
+        ({"precision": "bf16"}, "precision: fp32, now bf16")]
+    for change, told in changes:
+        with pytest.raises(InputError, match=rf"the state in .*run is of another run \(.*{told}.*: give another --out, or delete"):
+            pretrain(**given | change)  # type: ignore[arg-type]
+    assert (out / "model.safetensors").read_bytes() == before
+
+
+def test_a_released_encoder_with_other_weights_is_another_run(data: Path, tmp_path: Path) -> None:
+    weights = released.save_pt(tmp_path / "weights.pt", replace(released.TINY, depth=1))
+    (tmp_path / "named.toml").write_text(NAMED.format(mode="doubled", weights=weights))
+    config, out = load_config(str(tmp_path / "named.toml")), tmp_path / "out"
+    pretrain(config, [data], out, budget=Budget(steps=1))
+    moved = tmp_path / "moved.pt"
+    weights.rename(moved)
+    pretrain(replace(config, encoder_weights=str(moved)), [data], out, budget=Budget(steps=2))
+    held = torch.load(moved, weights_only=True)
+    held["target_encoder"] = {name: tensor + 1 for name, tensor in held["target_encoder"].items()}
+    torch.save(held, moved)
+    with pytest.raises(InputError, match=r"\(encoder weights: \w+, now \w+\)"):
+        pretrain(replace(config, encoder_weights=str(moved)), [data], out, budget=Budget(steps=2))
+
+
+def test_folders_of_the_same_name_are_told_apart(data: Path, recipe: Path, checkpoint: Path, tmp_path: Path) -> None:
+    assert distinct(["a", "b", "a", "a-2", "a"]) == ["a", "b", "a-3", "a-2", "a-4"]
+    other = tiny.videos(tmp_path / "other" / "videos", count=6)
+    pretrain(load_config(str(recipe)), [data], tmp_path / "out", budget=Budget(steps=1), encoder_from=checkpoint, in_domain=[other])
+    names = {row["name"] for row in csv.DictReader((tmp_path / "out" / "run" / "lam" / "curves.csv").open())}
+    assert {"val/videos/copy", "val/videos-2/copy"} <= names
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "- videos: 480 frames" in card and "- videos-2: 72 frames" in card
 
 
 def test_latents_do_not_stay_where_their_encoder_learns(data: Path, recipe: Path, checkpoint: Path, tmp_path: Path) -> None:
@@ -200,6 +292,17 @@ def test_an_encoder_of_tubelets_learns_by_masked_prediction(data: Path, tmp_path
     (tmp_path / "pairs.toml").write_text(tiny.RECIPE.replace("[encoder]", '[encoder]\ntubelet = 2\nmode = "pairs"\nrope = "interleaved"'))
     lam = pretrain(load_config(str(tmp_path / "pairs.toml")), [data], tmp_path / "out", budget=Budget(steps=4))
     assert lam.encoder.feature_std.min() > 0
+
+
+def test_what_a_stream_holds_out_goes_to_the_encoders_device(monkeypatch: pytest.MonkeyPatch, recipe: Path, tmp_path: Path) -> None:
+    config, seen = load_config(str(recipe)), []
+    far = Encoder(config.lam.encoder).to("meta")
+    streamed = SimpleNamespace(weight=1.0, validation=lambda length, count: torch.zeros(4, length, 32, 32, 3, dtype=torch.uint8))
+    monkeypatch.setattr(pretraining, "new_sampler", lambda *given, **more: SimpleNamespace(draw=None))
+    monkeypatch.setattr(pretraining, "train", lambda *given, validate, **more: validate())
+    monkeypatch.setattr(MaskedPrediction, "loss", lambda self, frames: seen.append(frames.device.type) or (torch.zeros(()), {}))
+    train_encoder(far, [streamed], config, Budget(steps=1), tmp_path)  # type: ignore[list-item]
+    assert seen == ["meta"]
 
 
 @pytest.mark.gpu
@@ -390,6 +493,25 @@ def test_recipes_by_name_and_with_mistakes(tmp_path: Path) -> None:
     path.write_text('[world_model]\nsize = "XL"\n')
     with pytest.raises(InputError, match="size 'XL' is not known; choose from S, B, L, H"):
         load_config(str(path))
+    for text, told in (
+            ('[optimiser]\nkind = "Muon"', r"\[optimiser\]: kind is 'Muon', expected 'adamw' or 'muon'"),
+            ('[masked]\ntarget = "feature"', r"\[masked\]: target is 'feature', expected 'features' or 'pixels'"),
+            ('encode = "eachstep"', "encode is 'eachstep', expected 'once' or 'each_step'"),
+            ('parallel = "dpp"', "expected 'ddp' or 'fsdp'"),
+            ("[lam]\nrate_hz = 10.0", r"unknown entries \['lam'\]; known are .*'rate_hz'"),
+            ('rate_hz = "4"', "rate_hz is '4', expected a number"),
+            ('encoder_weights = "w.pt"', r"unknown entries \['encoder_weights'\]"),
+            ("imagined = 7", "bad.toml: imagined is 7, expected between 0 and 1"),
+            ("batch = -4", "bad.toml: batch is -4, expected 1 or more"),
+            ("batch = 4.5", "batch is 4.5, expected a whole number"),
+            ('bottleneck = "sparse"', r"\[bottleneck\]: expected a table of entries, found 'sparse'"),
+            ("bottleneck = {kind = []}", r"kind '\[\]' is not known"),
+            ("joint = true", r"\[joint\]: expected a table of entries, found True"),
+            ('world_model = "L"', r"\[world_model\]: expected a table"),
+            ("compile = 1", "compile is 1, expected true or false")):
+        path.write_text(text + "\n")
+        with pytest.raises(InputError, match=told):
+            load_config(str(path))
     path.write_text("[encoder]\nwidht = 3\n")
     with pytest.raises(InputError, match="unknown entries"):
         load_config(str(path))

@@ -19,7 +19,7 @@ from torch.distributed.checkpoint.metadata import _MEM_FORMAT_ENCODING, Metadata
 from lamplan.errors import InputError
 from lamplan.train import loop
 from lamplan.train.curves import Curves
-from lamplan.train.snapshots import _Unpickler
+from lamplan.train.snapshots import _Unpickler, settle
 from lamplan.train.stop import Stop
 from tests.train import cluster
 
@@ -166,3 +166,15 @@ def test_an_index_names_members_of_enumerations_and_runs_nothing() -> None:
     for hostile in ((getattr, Metadata, "__init__"), (getattr, _MEM_FORMAT_ENCODING, "__class__"), (os.system, "true"), (eval, "1")):
         with pytest.raises(pickle.UnpicklingError, match="no snapshot needs"):
             read(*hostile)
+
+
+def test_other_runs_below_a_folder_are_not_its_own(tmp_path: Path) -> None:
+    (tmp_path / "fit-panda" / "state" / "step-00000003").mkdir(parents=True)
+    settle(tmp_path, {"seed": "0"})
+    (tmp_path / "fold-0-of-2" / "regression" / "state" / "step-00000003").mkdir(parents=True)
+    settle(tmp_path, {"seed": "0"})
+    with pytest.raises(InputError, match="seed: 0, now 1"):
+        settle(tmp_path, {"seed": "1"})
+    (tmp_path / "run.json").write_text('"x"')
+    with pytest.raises(InputError, match="an older one"):
+        settle(tmp_path, {"seed": "0"})
