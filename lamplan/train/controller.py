@@ -174,7 +174,8 @@ def fit_controller(lam: LatentActionModel, pairs: InferredPairs, parts: Split, s
 
     if unscored := {"latent_error", "motion_error"} - scores(controller, validation, strides).keys():
         tqdm.write(f"controller {spec.name} {spec.camera}: there is no {' and no '.join(sorted(unscored))}, because in the held-out "
-                   f"episodes nothing of it varies ({len(validation)} pair{'s' * (len(validation) > 1)} of frames); record more or longer ones.")
+                   f"episodes nothing of it varies ({len(validation)} pair{'s' * (len(validation) > 1)} of frames); record more or longer "
+                   "ones.")
     done = train(controller, draw, loss, recipe.budget, run, batch=recipe.batch, title=f"controller {spec.name} {spec.camera}",
                  config=recipe.optimiser, seed=recipe.seed, validate=lambda: scores(controller, validation, strides),
                  validate_every=VALIDATE_EVERY, patience=Patience("error", PATIENCE), execution=recipe.execution)

@@ -134,7 +134,7 @@ def test_a_run_folder_goes_on_with_its_own_fit_and_refuses_any_other(checkpoint:
 def test_a_folder_where_nothing_was_trained_yet_is_free(tmp_path: Path) -> None:
     settle(tmp_path / "run", {"seed": "0"})
     settle(tmp_path / "run", {"seed": "1"})
-    (tmp_path / "run" / "front" / "state" / "step-00000003").mkdir(parents=True)
+    (tmp_path / "run" / "regression" / "state" / "step-00000003").mkdir(parents=True)
     settle(tmp_path / "run", {"seed": "1"})
     with pytest.raises(InputError, match="seed: 1, now 0"):
         settle(tmp_path / "run", {"seed": "0"})
