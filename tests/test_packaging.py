@@ -43,7 +43,7 @@ ROOMS = {
     "pace": MODEL | {"rollout"},
     "judge": MODEL | {"asked", "costs", "pace", "rollout"},
     "ranks": set(),
-    "logs": PLAIN | {"files", "images", "video"},
+    "logs": PLAIN | {"files", "images", "rotations", "video"},
     "report": PLAIN | {"video"},
     "checkup": PLAIN | {"logs", "report"},
     "energy": MODEL | {"controllers", "costs", "logs", "report", "robot", "rollout", "train"},
