@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import os
 import time
 from pathlib import Path
@@ -12,8 +11,7 @@ import numpy as np
 from tqdm import tqdm
 
 from benchmarks.run import Run
-from lamplan.errors import InputError
-from lamplan.files import whole_file
+from lamplan.notes import settle_note
 from lamplan.planner import Planner
 
 FILE_NAME = "soak.csv"
@@ -29,8 +27,9 @@ def soak(planner: Planner, images: np.ndarray, plans: int, run: Run, made_with: 
     """
     path = run.out / FILE_NAME
     of = {"commit": run.results.commit, "device": run.results.device, "seed": run.seed} | run.results.budget | made_with
-    settle(path, {name: str(value) for name, value in of.items()})
     lines = read(path)
+    noted = {name: str(value) for name, value in of.items()}
+    settle_note(path.with_suffix(".json"), noted, len(lines) > 0, f"the plans in {path} are", "file")
     process = int(lines[-1, 0]) + 1 if len(lines) else 0
     planner.warmup(image=images[0])
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -41,22 +40,6 @@ def soak(planner: Planner, images: np.ndarray, plans: int, run: Run, made_with: 
             planner.plan(images[i % 2], images[1 - i % 2], seed=i)
             writer.writerow([process, f"{time.perf_counter() - begun:.6f}", f"{time.process_time() - worked:.6f}", f"{resident_mib():.3f}"])
     add_rows(read(path)[:plans], run)
-
-
-def settle(path: Path, wanted: dict[str, str]) -> None:
-    """Notes beside the lines in `path` what they are of, each fact by its name; how many there are to be is none of them.
-
-    InputError where there are lines of something else, or of what was not noted: they would stand in the table as if measured now.
-    """
-    note = path.with_suffix(".json")
-    found = json.loads(note.read_text(encoding="utf-8")) if note.is_file() else {}
-    if found != wanted and len(read(path)):
-        differs = [f"{name}: {found.get(name, 'none')}, now {wanted.get(name, 'none')}" for name in found | wanted
-                   if found.get(name) != wanted.get(name)] if found else ["an older one, which was not noted"]
-        raise InputError(f"the plans in {path} are of another run ({'; '.join(differs)}): give another --out, or delete that file to begin "
-                         "anew.")
-    with whole_file(note) as unfinished:
-        unfinished.write_text(json.dumps(wanted, indent=2) + "\n", encoding="utf-8")
 
 
 def read(path: Path) -> np.ndarray:

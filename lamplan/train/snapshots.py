@@ -4,7 +4,6 @@ they are of."""
 from __future__ import annotations
 
 import io
-import json
 import os
 import pickle
 import shutil
@@ -23,8 +22,8 @@ from torch.distributed.checkpoint.metadata import Metadata
 from torch.distributed.checkpoint.planner import ReadItem
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_state_dict, set_state_dict
 
-from lamplan.errors import InputError, LamplanError
-from lamplan.files import whole_file
+from lamplan.errors import LamplanError
+from lamplan.notes import settle_note
 from lamplan.train.best import Best
 from lamplan.train.distribution import World
 from lamplan.train.optimiser import Optimisers
@@ -44,19 +43,8 @@ def settle(folder: Path, wanted: dict[str, str]) -> None:
 
     InputError where it holds snapshots of a run of something else, or of one that was not noted: they would be gone on from.
     """
-    note = folder / "run.json"
-    try:
-        read = json.loads(note.read_text(encoding="utf-8"))
-        found = read if isinstance(read, dict) else {}
-    except (FileNotFoundError, ValueError):
-        found = {}
-    if found != wanted and any(any(folder.glob(f"{stage}state/step-*")) for stage in STAGES):
-        differs = [f"{name}: {found.get(name, 'none')}, now {wanted.get(name, 'none')}" for name in found | wanted
-                   if found.get(name) != wanted.get(name)] if found else ["an older one, which was not noted"]
-        raise InputError(f"the state in {folder} is of another run ({'; '.join(differs)}): give another --out, or delete that folder to "
-                         "begin anew.")
-    with whole_file(note) as unfinished:
-        unfinished.write_text(json.dumps(wanted, indent=2) + "\n", encoding="utf-8")
+    begun = any(any(folder.glob(f"{stage}state/step-*")) for stage in STAGES)
+    settle_note(folder / "run.json", wanted, begun, f"the state in {folder} is", "folder")
 
 
 class Snapshots:
